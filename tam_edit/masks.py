@@ -334,10 +334,11 @@ class MaskTube(Sequence[LabelMap]):
     def mask(self, index: int, objects: Sequence[str] | None = None) -> Mask:
         """Where any of the objects (all by default) lies on a frame, bool [H, W]."""
         label_map = self.label_map(index)
-        if objects is None:
-            return label_map != 0
         wanted = np.zeros(256, bool)
-        wanted[[self.label_of(name) for name in objects]] = True
+        if objects is None:
+            wanted[1:] = True
+        else:
+            wanted[[self.label_of(name) for name in objects]] = True
         chosen: Mask = wanted[label_map]
         return chosen
 
