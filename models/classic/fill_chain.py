@@ -1,0 +1,85 @@
+"""Chains: follow a hidden pixel from neighbour to neighbour until a frame shows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tam_edit.models.classic.fill_membrane import Bools, Floats
+from tam_edit.models.classic.fill_scene import Scene
+
+DRIFT_PX = 3.0  # beyond this forward-backward disagreement, summed along the way, a chain has lost its pixel
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where pixels come from, never colours. All [N]; frame is -1 where nothing was found; xy in working pixels."""
+
+    frame: NDArray[np.int32]
+    xy: Floats  # [N, 2]
+    drift_px: Floats
+
+
+def sampled(image: NDArray[np.generic], xy: Floats, interpolation: int = cv2.INTER_LINEAR) -> NDArray[np.float32]:
+    """Values of an image at points [N, 2], edges repeated: float32 [N] or [N, C]."""
+    count = len(xy)
+    columns = 256  # remap takes at most 32767 rows
+    rows = -(-count // columns)
+    padded = np.zeros((rows * columns, 2), np.float32)
+    padded[:count] = xy
+    padded = padded.reshape(rows, columns, 2)
+    found = cv2.remap(image, padded[..., 0], padded[..., 1], interpolation, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(found.reshape(rows * columns, *image.shape[2:])[:count], np.float32)
+
+
+def inside(xy: Floats, size_wh: tuple[int, int], margin: float = 0.0) -> Bools:
+    width, height = size_wh
+    x, y = xy[..., 0], xy[..., 1]
+    result = (x >= margin) & (y >= margin) & (x <= width - 1 - margin) & (y <= height - 1 - margin)
+    return np.asarray(result)
+
+
+def chains(scene: Scene, index: int, points: Floats, direction: int, stop: int, sightings: int) -> list[Origin]:
+    """The first `sightings` frames that show each point, going one way.
+
+    points: [N, 2] at frame index; direction: 1 or -1; stop: the last frame that may be looked at. Each pixel is
+    followed on its own through completed flow, so a result depends on the frames passed and nothing else.
+    """
+    count = len(points)
+    origins = [
+        Origin(np.full(count, -1, np.int32), np.zeros((count, 2), np.float32), np.zeros(count, np.float32))
+        for _ in range(sightings)
+    ]
+    alive = np.arange(count)
+    xy = points.astype(np.float32)
+    drift = np.zeros(count, np.float32)
+    seen = np.zeros(count, np.int32)
+    for frame in range(index, stop, direction):
+        if not len(alive):
+            break
+        there = frame + direction
+        flow = sampled(scene.step(frame, direction).flow, xy)
+        xy = xy + flow
+        back = sampled(scene.step(there, -direction).flow, xy)
+        drift = drift + np.sqrt(((flow + back) ** 2).sum(-1))
+        keep = inside(xy, scene.work_wh, 0.5) & (drift < DRIFT_PX)
+        alive, xy, drift = alive[keep], xy[keep], drift[keep]
+        if not len(alive):
+            break
+        small = scene.small(there)
+        near = np.rint(xy).astype(np.int64)
+        shown = small.clear[near[:, 1], near[:, 0]]
+        if shown.any():
+            for rank in range(sightings):
+                now = shown & (seen[alive] == rank)
+                origin = origins[rank]
+                origin.frame[alive[now]] = there
+                origin.xy[alive[now]] = xy[now]
+                origin.drift_px[alive[now]] = drift[now]
+            seen[alive[shown]] += 1
+            keep = seen[alive] < sightings
+            alive, xy, drift = alive[keep], xy[keep], drift[keep]
+    return origins
