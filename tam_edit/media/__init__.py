@@ -1,0 +1,1 @@
+"""Reading and writing video: PyAV lives in this folder only."""

@@ -1,0 +1,61 @@
+"""Opening a container for reading: the one place where FFmpeg's errors become ours, and where the log is kept quiet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+import av
+import av.error
+import av.logging
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from tam_edit.errors import NoVideoStream, SourceMissing, SourceUnreadable
+
+# FFmpeg writes to stderr from its own threads; what matters is raised or found by the probe.
+av.logging.set_level(None)
+
+PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".ppm", ".pgm"})
+
+
+def open_source(path: str | Path) -> InputContainer:
+    """Open a file for demuxing. Raises SourceMissing, SourceUnreadable."""
+    place = Path(path)
+    if not place.exists():
+        raise SourceMissing(f"{place}: there is no such file; put it back, or name where it is now")
+    try:
+        return cast(InputContainer, av.open(str(place), mode="r", metadata_errors="replace"))
+    except PermissionError as error:
+        raise SourceUnreadable(f"{place}: no permission to read it; change its rights (chmod +r)") from error
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise SourceUnreadable(f"{place}: not a video that FFmpeg can open ({describe(error)}){hint(place)}") from error
+
+
+def describe(error: Exception) -> str:
+    """FFmpeg's own words for an error, without the number and the path."""
+    return str(getattr(error, "strerror", None) or error)
+
+
+def hint(place: Path) -> str:
+    """What a person can do about a file that does not open."""
+    if place.is_file() and place.stat().st_size == 0:
+        return ": the file is empty"
+    if place.suffix.lower() in {".mp4", ".mov", ".m4v"}:
+        return ": if its recording or copying broke off, its index was never written and nothing of it can be read"
+    return ": check that it plays elsewhere"
+
+
+def edited_stream(container: InputContainer, path: str | Path) -> VideoStream:
+    """The first video stream that is no attached picture. Raises NoVideoStream, SourceUnreadable."""
+    for stream in container.streams.video:
+        if stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails):
+            continue
+        if stream.codec_context is None:
+            raise SourceUnreadable(
+                f"{path}: no decoder for its video (stream {stream.index}); convert it to another codec"
+            )
+        return stream
+    held = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+    raise NoVideoStream(f"{path}: holds {held}, but no video stream; choose a file with moving pictures")

@@ -1,0 +1,337 @@
+"""Probing: one full decoding pass that finds every frame's exact time, and whether the file is whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av.error
+import numpy as np
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Stream
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from tam_edit.clip import ClipSource, ColourTags, Orientation, StreamNote
+from tam_edit.errors import ClipEmpty, ClipTruncated, SourceUnreadable
+from tam_edit.media.convert import rgb_small
+from tam_edit.media.opening import describe, edited_stream, open_source
+from tam_edit.media.pictures import probe_pictures
+from tam_edit.media.structure import missing_bytes
+
+OnPicture = Callable[[int, NDArray[np.uint8]], None]
+
+# Containers whose header says how long the film is; elsewhere FFmpeg only guesses a duration from the bit rate.
+SAYS_DURATION = frozenset({"mov", "matroska", "avi", "flv", "asf"})
+INTERLACED_ORDERS = frozenset({2, 3, 4, 5})  # AVFieldOrder TT, BB, TB, BT
+
+
+def probe(
+    path: str | Path,
+    *,
+    digest: str,
+    frame_rate: Fraction | None = None,
+    allow_truncated: bool = False,
+    on_picture: OnPicture | None = None,
+) -> ClipSource:
+    """Read a clip (or a folder of pictures) whole, once, and say exactly what it is.
+
+    `on_picture(index, rgb)` gets every upright frame as uint8 [h, w, 3], its long side at most 320. `frame_rate` is for
+    folders of pictures only. Raises SourceMissing, SourceUnreadable, NoVideoStream, ClipEmpty, ClipTruncated.
+    """
+    place = Path(path)
+    if place.is_dir():
+        return probe_pictures(place, digest=digest, frame_rate=frame_rate, on_picture=on_picture)
+    with open_source(place) as container:
+        stream = edited_stream(container, place)
+        stream.thread_type = "AUTO"  # type: ignore[assignment]  # PyAV takes the name too
+        seen = _Seen(place)
+        _read_all(container, stream, seen, on_picture)
+        if not seen.raw_pts or seen.first is None:
+            _raise_empty(place, seen)
+        broken = _why_truncated(container, place, seen)
+        warnings = list(seen.warnings())
+        if broken:
+            what = f"{place}: the file breaks off ({broken}); {_readable(stream, seen)} could be read"
+            if not allow_truncated:
+                raise ClipTruncated(f"{what}. Get a whole copy, or go on with what is there: --allow-truncated")
+            warnings.append(what)
+        if frame_rate is not None:
+            warnings.append(f"{place}: the frame rate given is not used, the file has its own timestamps")
+        return _source(container, stream, place, digest, seen, warnings)
+
+
+@dataclass
+class _Seen:
+    """What the decoding pass noticed."""
+
+    place: Path
+    first: VideoFrame | None = None
+    raw_pts: list[int | None] = field(default_factory=list)
+    raw_dts: list[int | None] = field(default_factory=list)
+    durations: list[int] = field(default_factory=list)
+    sync: list[int] = field(default_factory=list)
+    interlaced: int = 0
+    corrupt: list[int] = field(default_factory=list)
+    other_sizes: int = 0
+    errors_before: int = 0
+    errors_after: int = 0
+    error_words: str = ""
+    read_error: str = ""
+    end_s: Fraction = Fraction(0)
+    packet_duration: int = 0
+
+    def take(self, frame: VideoFrame) -> bool:
+        """Count a frame in; False for one of another size, which cannot be part of the clip."""
+        if self.first is None:
+            self.first = frame
+        elif (frame.width, frame.height, frame.format.name) != (
+            self.first.width,
+            self.first.height,
+            self.first.format.name,
+        ):
+            self.other_sizes += 1
+            return False
+        index = len(self.raw_pts)
+        self.raw_pts.append(frame.pts)
+        self.raw_dts.append(frame.dts)
+        self.durations.append(frame.duration or 0)
+        if frame.key_frame:
+            self.sync.append(index)
+        if frame.is_corrupt:
+            self.corrupt.append(index)
+        self.interlaced += bool(frame.interlaced_frame)
+        return True
+
+    def fail(self, error: Exception) -> None:
+        if self.first is None:
+            self.errors_before += 1
+        else:
+            self.errors_after += 1
+        self.error_words = self.error_words or describe(error)
+
+    def warnings(self) -> list[str]:
+        found = []
+        if self.errors_before:
+            found.append(f"{self.place}: {self.errors_before} packets before the first whole frame were left out")
+        if self.corrupt:
+            found.append(
+                f"{self.place}: {len(self.corrupt)} frames are damaged and were patched by the decoder "
+                f"(the first is frame {self.corrupt[0]})"
+            )
+        return found
+
+
+def _read_all(container: InputContainer, stream: VideoStream, seen: _Seen, on_picture: OnPicture | None) -> None:
+    """Decode the edited stream and look at the packets of all others, in file order."""
+    orientation = Orientation()
+
+    def take(frames: list[VideoFrame]) -> None:
+        nonlocal orientation
+        for frame in frames:
+            if seen.first is None:
+                orientation = orientation_of(frame)[0]
+            index = len(seen.raw_pts)
+            if seen.take(frame) and on_picture is not None:
+                on_picture(index, rgb_small(frame, colour_of(frame, stream), orientation))
+
+    packets = container.demux()
+    while True:
+        try:
+            packet = next(packets, None)
+        except (av.error.FFmpegError, OSError) as error:
+            seen.read_error = describe(error)
+            break
+        if packet is None:
+            break
+        _note_end(packet, seen)
+        if packet.stream_index == stream.index and packet.size:
+            if packet.duration:
+                seen.packet_duration = packet.duration
+            try:
+                take(stream.decode(packet))
+            except av.error.FFmpegError as error:
+                seen.fail(error)
+    try:
+        take(stream.decode(None))
+    except av.error.EOFError:
+        pass
+    except av.error.FFmpegError as error:
+        seen.fail(error)
+
+
+def _note_end(packet: Packet[Stream], seen: _Seen) -> None:
+    stamp = packet.pts if packet.pts is not None else packet.dts
+    if stamp is not None and packet.stream.time_base:
+        seen.end_s = max(seen.end_s, (stamp + (packet.duration or 0)) * packet.stream.time_base)
+
+
+def _raise_empty(place: Path, seen: _Seen) -> None:
+    if seen.errors_before or seen.read_error:
+        words = seen.error_words or seen.read_error
+        raise SourceUnreadable(f"{place}: none of its frames can be decoded ({words}); check that it plays elsewhere")
+    if missing_bytes(place):
+        raise ClipTruncated(f"{place}: the file breaks off before its first frame; get a whole copy")
+    raise ClipEmpty(f"{place}: its video stream holds no frame; choose another file")
+
+
+def _why_truncated(container: InputContainer, place: Path, seen: _Seen) -> str:
+    """In words, what shows that the file is not whole; empty when nothing does."""
+    if seen.read_error:
+        return f"reading it failed: {seen.read_error}"
+    if lacking := missing_bytes(place):
+        return f"{lacking} bytes are missing at its end"
+    if seen.errors_after:
+        return f"{seen.errors_after} packets cannot be decoded: {seen.error_words}"
+    if container.format.name.split(",")[0] in SAYS_DURATION and container.duration:
+        said_s = Fraction(container.duration + (container.start_time or 0), 1_000_000)
+        if said_s - seen.end_s > max(Fraction(1), said_s / 20):
+            return f"it says it lasts {float(said_s):.1f} s and ends at {float(seen.end_s):.1f} s"
+    return ""
+
+
+def _readable(stream: VideoStream, seen: _Seen) -> str:
+    stamps = [stamp for stamp in seen.raw_pts if stamp is not None]
+    seconds = float((max(stamps) - min(stamps)) * (stream.time_base or 0)) if stamps else 0.0
+    whole = f" of {stream.frames}" if stream.frames > len(seen.raw_pts) else ""
+    return f"{len(seen.raw_pts)}{whole} frames ({seconds:.2f} s)"
+
+
+def colour_of(frame: VideoFrame, stream: VideoStream | None) -> ColourTags:
+    """The colour tags of a decoded frame, the stream's where the frame has none."""
+    name = frame.format.name
+
+    def tagged(name_of: str, unspecified: int) -> int:
+        value = int(getattr(frame, name_of))
+        if value == unspecified and stream is not None:
+            value = int(getattr(stream.codec_context, name_of))
+        return value
+
+    tagged_range = tagged("color_range", 0)
+    always_full = name.startswith("yuvj") or frame.format.is_rgb or name in {"pal8", "gray", "ya8"}
+    matrix = 0 if frame.format.is_rgb and name != "pal8" else tagged("colorspace", 2)
+    return ColourTags(
+        matrix=matrix,
+        primaries=tagged("color_primaries", 2),
+        transfer=tagged("color_trc", 2),
+        full_range=tagged_range == 2 or (tagged_range == 0 and always_full),
+        range_tagged=tagged_range != 0,
+    )
+
+
+def orientation_of(frame: VideoFrame) -> tuple[Orientation, tuple[int, ...] | None, bool]:
+    """(orientation, display matrix as stored, understood) of a decoded frame."""
+    held: Any = frame.side_data.get("DISPLAYMATRIX")
+    if held is None:
+        return Orientation(), None, True
+    matrix = tuple(int(value) for value in np.frombuffer(bytes(held), dtype=np.int32)[:9])
+    found = Orientation.from_display_matrix(matrix)
+    return found or Orientation(), matrix, found is not None
+
+
+def _timestamps(stream: VideoStream, seen: _Seen) -> tuple[list[int], int, bool]:
+    """(strictly increasing pts, last duration, whether they are the file's own)."""
+    usual = _usual_duration(stream, seen)
+    stamps: list[int] = []
+    own = True
+    for pts, dts in zip(seen.raw_pts, seen.raw_dts, strict=True):
+        stamp = pts if pts is not None else dts
+        if pts is None:
+            own = False
+        if stamp is None:
+            stamp = stamps[-1] + usual if stamps else 0
+        if stamps and stamp <= stamps[-1]:
+            own = False
+            stamp = stamps[-1] + (usual if pts is None else 1)
+        stamps.append(stamp)
+    return stamps, seen.durations[-1] or usual, own
+
+
+def _usual_duration(stream: VideoStream, seen: _Seen) -> int:
+    stamps = [stamp for stamp in seen.raw_pts if stamp is not None]
+    steps = [later - earlier for earlier, later in zip(stamps, stamps[1:], strict=False) if later > earlier]
+    if steps:
+        return sorted(steps)[len(steps) // 2]
+    if seen.packet_duration:
+        return seen.packet_duration
+    rate = stream.average_rate or Fraction(25)
+    return max(round(1 / (rate * (stream.time_base or Fraction(1, 25)))), 1)
+
+
+def _source(
+    container: InputContainer, stream: VideoStream, place: Path, digest: str, seen: _Seen, warnings: list[str]
+) -> ClipSource:
+    first = seen.first
+    assert first is not None  # _raise_empty has seen to it
+    orientation, display_matrix, understood = orientation_of(first)
+    pts, last_duration, own = _timestamps(stream, seen)
+    time_base = stream.time_base or Fraction(1, 25)
+    if not understood:
+        warnings.append(f"{place}: is turned by an angle that is no quarter turn; shown as it is stored")
+    if not own:
+        warnings.append(
+            f"{place}: timestamps are missing or repeated; the repaired ones are used, and kept in the output"
+        )
+    if seen.other_sizes:
+        warnings.append(f"{place}: {seen.other_sizes} frames of another size or format were left out")
+    interlaced = seen.interlaced * 2 > len(pts)
+    if interlaced:
+        warnings.append(
+            f"{place}: the video is interlaced; it is edited as whole frames, moving edges may show combs. "
+            "Deinterlace it first for best results"
+        )
+    lasting = pts[-1] + last_duration - pts[0]
+    average = Fraction(len(pts)) / (lasting * time_base)
+    coded_wh = (first.width, first.height)
+    return ClipSource(
+        path=str(place),
+        digest=digest,
+        kind="video",
+        container=container.format.name,
+        codec=stream.codec_context.codec.canonical_name,
+        coded_wh=coded_wh,
+        size_wh=orientation.size_upright(coded_wh),
+        orientation=orientation,
+        pixel_format=first.format.name,
+        bit_depth=max(component.bits for component in first.format.components),
+        time_base=time_base,
+        pts=tuple(pts),
+        last_duration=last_duration,
+        sync_frames=tuple(seen.sync),
+        sample_aspect=_positive(stream.sample_aspect_ratio) or Fraction(1),
+        colour=colour_of(first, stream),
+        frame_rate=_nice_rate(average, stream),
+        interlaced=interlaced,
+        streams=tuple(
+            StreamNote(other.index, other.type, _codec_name(other), other.language or "")
+            for other in container.streams
+            if other.index != stream.index
+        ),
+        video_stream_index=stream.index,
+        warnings=tuple(warnings),
+        display_matrix=display_matrix,
+        seekable=own,
+        field_order=int(stream.codec_context.field_order),
+    )
+
+
+def _positive(value: Fraction | None) -> Fraction | None:
+    return value if value is not None and value > 0 else None
+
+
+def _nice_rate(average: Fraction, stream: VideoStream) -> Fraction:
+    """The container's rate where it agrees with the timestamps, else the measured one."""
+    said = _positive(stream.average_rate)
+    if said is not None and abs(said - average) < average / 200:
+        return said
+    return average.limit_denominator(1001)
+
+
+def _codec_name(stream: Stream) -> str:
+    context = stream.codec_context
+    return context.codec.canonical_name if context is not None else (stream.name or "unknown")
