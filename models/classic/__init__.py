@@ -1,5 +1,10 @@
-"""The classic engine: masks and fills on any CPU, without weights."""
+"""The classic engine: masks from prompts, masks through a clip and filled holes, without weights or torch."""
 
-from tam_edit.models.classic.fill import Filler, FillSettings, fill
+from __future__ import annotations
 
-__all__ = ["FillSettings", "Filler", "fill"]
+from tam_edit.models.classic.propagation import propagate
+from tam_edit.models.classic.segmentation import Candidate, candidates, polish, segment
+from tam_edit.models.classic.tracker import Tracker, TrackerSettings
+from tam_edit.models.classic.trust import TrustParts
+
+__all__ = ["Candidate", "Tracker", "TrackerSettings", "TrustParts", "candidates", "polish", "propagate", "segment"]

@@ -1,0 +1,118 @@
+"""A colour-texture classifier that forgets nothing: ridge regression on random features, kept as sums."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
+from tam_edit.models.classic import features
+
+Floats = NDArray[np.float32]
+
+
+@lru_cache(maxsize=16)
+def _directions(seed: int, count: int, inputs: int) -> tuple[Floats, Floats]:
+    """Random directions [inputs, count] and offsets [count], the same for the same seed."""
+    random = np.random.default_rng(seed)
+    weights = random.standard_normal((inputs, count)).astype(np.float32) / np.float32(np.sqrt(inputs))
+    offsets = random.standard_normal(count).astype(np.float32)
+    return weights, offsets
+
+
+@dataclass(frozen=True)
+class Basis:
+    """Random ReLU features beside the inputs and 1 (Rahimi and Recht, NIPS 2007)."""
+
+    seed: int = 7
+    count: int = 128
+    inputs: int = features.COUNT
+
+    @property
+    def size(self) -> int:
+        return self.count + self.inputs + 1
+
+    def expand(self, scaled: Floats) -> Floats:
+        """Scaled features [N, inputs] to [N, size]."""
+        weights, offsets = _directions(self.seed, self.count, self.inputs)
+        result = np.empty((len(scaled), self.size), np.float32)
+        hidden = scaled @ weights
+        hidden += offsets
+        np.maximum(hidden, 0, out=result[:, : self.count])
+        result[:, self.count : -1] = scaled
+        result[:, -1] = 1
+        return result
+
+
+@dataclass
+class Sums:
+    """Normal equations of a weighted least squares fit, normalised to a total weight of 1."""
+
+    gram: Floats  # [D, D]
+    moment: Floats  # [D]
+
+    @classmethod
+    def of(cls, expanded: Floats, target: Floats, weight: Floats) -> Sums:
+        weighted = expanded * (weight / weight.sum())[:, None]
+        return cls(weighted.T @ expanded, weighted.T @ target)
+
+    def mixed(self, other: Sums, share: float) -> Sums:
+        """This one with `share` of the other's put in."""
+        keep, put = np.float32(1 - share), np.float32(share)
+        return Sums(self.gram * keep + other.gram * put, self.moment * keep + other.moment * put)
+
+
+@dataclass
+class Classifier:
+    """Inside against outside of one object; trusted frames stay for ever, others fade."""
+
+    lasting: Sums | None = None
+    lasting_count: int = 0
+    fading: Sums | None = None
+    weights: Floats | None = field(default=None)
+
+    def keep(self, sums: Sums) -> None:
+        """Add a trusted frame for good: all trusted frames count alike."""
+        self.lasting_count += 1
+        self.lasting = sums if self.lasting is None else self.lasting.mixed(sums, 1 / self.lasting_count)
+
+    def mix(self, sums: Sums, share: float) -> None:
+        """Mix in a frame that is only believed."""
+        self.fading = sums if self.fading is None else self.fading.mixed(sums, share)
+
+    def solve(self, *, lasting_weight: float, ridge: float) -> None:
+        """Fit anew from the sums."""
+        if self.lasting is None:
+            return
+        gram = self.lasting.gram.astype(np.float64) * lasting_weight
+        moment = self.lasting.moment.astype(np.float64) * lasting_weight
+        if self.fading is not None:
+            gram += self.fading.gram
+            moment += self.fading.moment
+        total = lasting_weight + (0 if self.fading is None else 1)
+        gram /= total
+        gram[np.diag_indices_from(gram)] += ridge
+        self.weights = cho_solve(cho_factor(gram, lower=True), moment / total).astype(np.float32)
+
+
+def fitted(view: Floats, inside: NDArray[np.bool_], distance: Floats, *, seed: int = 7, samples: int = 2000) -> Floats:
+    """Weights of a classifier of one frame: pixels inside against those outside, near ones counting most.
+
+    view [N, D] expanded features; inside [N]; distance [N] to the inside in px.
+    """
+    random = np.random.default_rng(seed)
+    ones, zeros = np.flatnonzero(inside), np.flatnonzero(~inside)
+    ones = random.choice(ones, min(samples, len(ones)), replace=False)
+    zeros = random.choice(zeros, min(samples, len(zeros)), replace=False)
+    near = np.exp(-distance[zeros] / np.float32(40)) + np.float32(0.15)
+    weight = np.concatenate(
+        [np.full(len(ones), 1 / max(1, len(ones)), np.float32), near / (near.sum() + np.float32(1e-6))]
+    )
+    target = np.concatenate([np.ones(len(ones), np.float32), -np.ones(len(zeros), np.float32)])
+    classifier = Classifier()
+    classifier.keep(Sums.of(view[np.concatenate([ones, zeros])], target, weight))
+    classifier.solve(lasting_weight=1.0, ridge=0.01)
+    assert classifier.weights is not None
+    return classifier.weights

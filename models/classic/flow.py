@@ -1,0 +1,47 @@
+"""Optical flow between neighbours, how far to trust it, and carrying things along it."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Bytes = NDArray[np.uint8]
+
+
+@lru_cache(maxsize=1)
+def _engine() -> Any:
+    return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+
+
+def between(source: Bytes, target: Bytes) -> Floats:
+    """Flow that says where each pixel of source lies in target: float32 [H, W, 2] in px, x first.
+
+    Both grey uint8 [H, W]. Source: Kroeger et al., "Fast Optical Flow using Dense Inverse Search", ECCV 2016.
+    """
+    return np.asarray(_engine().calc(source, target, None), np.float32)
+
+
+@lru_cache(maxsize=8)
+def grid(height: int, width: int) -> Floats:
+    """Each pixel's own place, x first: [H, W, 2]."""
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+    return np.stack([x, y], axis=2)
+
+
+def carry(values: Floats, backward: Floats) -> Floats:
+    """Fetch values [H, W] or [H, W, C] of the former picture along the backward flow; edges are repeated."""
+    places = grid(*backward.shape[:2]) + backward
+    return np.asarray(cv2.remap(values, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
+
+
+def consistency(backward: Floats, forward: Floats) -> Floats:
+    """How well going back and forth again ends where it began: 0..1 [H, W]."""
+    error = backward + carry(forward, backward)
+    length = np.sqrt(np.square(backward).sum(axis=2))
+    relative = np.square(error).sum(axis=2) / np.square(1 + np.float32(0.1) * length)
+    return np.exp(-relative)
