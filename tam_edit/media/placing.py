@@ -1,0 +1,110 @@
+"""Putting a result in its place: under a hidden name first, flushed, then renamed; whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from tam_edit.errors import OutputIsSource, OutputUnwritable, TamEditError
+
+
+def is_same_file(one: str | Path, other: str | Path) -> bool:
+    """Both names lead to one file or folder, also through links."""
+    first, second = Path(one), Path(other)
+    if first.exists() and second.exists():
+        return first.samefile(second)
+    return first.resolve() == second.resolve()
+
+
+def check_destination(destination: str | Path, source_path: str | Path | None) -> None:
+    """Refuse a place that cannot take a result, before work starts. Raises OutputIsSource, OutputUnwritable."""
+    place = Path(destination)
+    if source_path is not None and is_same_file(place, source_path):
+        raise OutputIsSource(f"{place}: is the clip itself; write the result under another name")
+    if source_path is not None and Path(source_path).is_dir() and place.resolve().is_relative_to(
+        Path(source_path).resolve()
+    ):
+        raise OutputIsSource(f"{place}: lies in the folder of the clip's pictures; write the result elsewhere")
+    folder = place.parent
+    if not folder.is_dir():
+        raise OutputUnwritable(f"{folder}: there is no such folder; make it first (mkdir -p {folder})")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputUnwritable(f"{folder}: no permission to write there; choose another folder")
+
+
+@contextlib.contextmanager
+def placed(destination: str | Path) -> Iterator[Path]:
+    """Give a hidden name beside the destination to write to; on success it is flushed and takes the destination's name.
+
+    On any error nothing stays. Raises OutputUnwritable for errors of the disk (no room, no permission).
+    """
+    place = Path(destination)
+    hidden = place.with_name(f".{place.stem}.{secrets.token_hex(4)}.part{place.suffix}")
+    try:
+        yield hidden
+        _flush(hidden)
+        if place.is_dir() and not place.is_symlink():
+            _swap_folder(hidden, place)
+        else:
+            os.replace(hidden, place)
+        _flush(place.parent)
+    except TamEditError:
+        _remove(hidden)
+        raise
+    except OSError as error:
+        _remove(hidden)
+        raise unwritable(place, error) from error
+    except BaseException:
+        _remove(hidden)
+        raise
+
+
+def unwritable(place: Path, error: OSError) -> OutputUnwritable:
+    """The disk's error in our words."""
+    what = {
+        errno.ENOSPC: "the disk is full; make room, or write elsewhere",
+        errno.EDQUOT: "your disk quota is used up; make room, or write elsewhere",
+        errno.EACCES: "no permission to write there; choose another folder",
+        errno.EPERM: "no permission to write there; choose another folder",
+        errno.EROFS: "the disk is read-only; choose another folder",
+        errno.ENOENT: "its folder is gone; make it again",
+        errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
+        errno.EISDIR: "is a folder; name a file",
+    }.get(error.errno or 0, f"cannot be written ({error.strerror or error})")
+    return OutputUnwritable(f"{place}: {what}")
+
+
+def _flush(path: Path) -> None:
+    entries = [path]
+    if path.is_dir():
+        entries = [*(entry for entry in path.iterdir() if entry.is_file()), path]
+    for entry in entries:
+        number = os.open(entry, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
+
+
+def _swap_folder(hidden: Path, place: Path) -> None:
+    """A folder cannot be renamed over one with something in it: the old one steps aside first."""
+    old = place.with_name(f".{place.name}.{secrets.token_hex(4)}.old")
+    os.rename(place, old)
+    try:
+        os.rename(hidden, place)
+    except OSError:
+        os.rename(old, place)
+        raise
+    shutil.rmtree(old)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
