@@ -1,0 +1,1 @@
+"""Masks and mattes in the formats of other tools, out and back in."""
