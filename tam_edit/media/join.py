@@ -21,6 +21,7 @@ from av.video.stream import VideoStream
 from tam_edit.clip import ClipSource
 from tam_edit.errors import OutputError, StoreError
 from tam_edit.media.opening import describe, open_source
+from tam_edit.media.picture_output import picture_folder, write_files
 from tam_edit.media.placing import check_destination, placed, unwritable
 from tam_edit.media.segments import Segment, SegmentPacket, configure, packet_times, unpack
 from tam_edit.media.settings import EncodeSettings
@@ -49,6 +50,8 @@ def join(
     segment).
     """
     place = Path(destination)
+    if settings.kind == "pictures":
+        return _join_pictures(segments, source, settings, place)
     check_destination(place, source.path)
     warnings: list[str] = []
     with placed(place) as hidden:
@@ -62,19 +65,26 @@ def join(
     return JoinResult(tuple(warnings), size)
 
 
+def _join_pictures(
+    segments: Iterable[bytes], source: ClipSource, settings: EncodeSettings, place: Path
+) -> JoinResult:
+    folder = picture_folder(place)
+    written = write_files(
+        (held.payload for held in _all_packets(segments, source, settings, b"")), folder, settings.pattern, source.path
+    )
+    return JoinResult((), written)
+
+
 def _write(
     segments: Iterable[bytes], source: ClipSource, settings: EncodeSettings, hidden: Path, warnings: list[str]
 ) -> None:
     copied = open_source(source.path) if source.kind == "video" else None
     try:
         others = _holdable(copied, source, settings, warnings) if copied is not None else []
-        if settings.container in {"matroska", "webm"} and any(
-            (stamp * source.time_base / MILLISECOND).denominator != 1 for stamp in source.pts
-        ):
-            warnings.append(
-                f"{settings.container} counts time in milliseconds: the source's times are rounded to them "
-                "(mp4 and mov keep them exactly)"
-            )
+        left_out: list[int] | None = None
+        if settings.container in {"matroska", "webm"}:
+            left_out = []
+            _say_rounding(source, settings, warnings)
         with cast(
             OutputContainer,
             av.open(
@@ -85,12 +95,28 @@ def _write(
             ),
         ) as output:
             made = _add_video(output, settings, source, copied)
-            pairs = _add_others(output, others, made, source)
+            pairs = _add_others(output, others)
             _describe(output, copied)
-            _mux(output, made, pairs, segments, source, settings, copied)
+            _mux(output, _video_packets(segments, source, settings, made), _other_packets(copied, pairs, left_out))
+            if left_out:
+                warnings.append(
+                    f"{len(left_out)} packets before the start, marked as not to be played, are left out: "
+                    f"{settings.container} knows no time below 0"
+                )
     finally:
         if copied is not None:
             copied.close()
+
+
+def _say_rounding(source: ClipSource, settings: EncodeSettings, warnings: list[str]) -> None:
+    if any((stamp * source.time_base / MILLISECOND).denominator != 1 for stamp in source.pts):
+        warnings.append(
+            f"{settings.container} counts time in milliseconds: the source's times are rounded to them "
+            "(mp4 and mov keep them exactly)"
+        )
+    if source.pts[0] < 0:
+        seconds = -source.pts[0] * source.time_base
+        warnings.append(f"{settings.container} knows no time below 0: everything is shown {float(seconds):.3f} s later")
 
 
 def _muxer_options(source: ClipSource, settings: EncodeSettings, others: list[Stream]) -> dict[str, str]:
@@ -102,7 +128,7 @@ def _muxer_options(source: ClipSource, settings: EncodeSettings, others: list[St
         if movie > MOST_TICKS:
             movie = math.lcm(1000, source.time_base.denominator)
         options["movie_timescale"] = str(movie if movie <= MOST_TICKS else source.time_base.denominator)
-        options["video_track_timescale"] = str(source.time_base.denominator)
+        # No video_track_timescale: it would apply to the copied video streams too, and round their times.
         options["movflags"] = "+faststart"
     return options
 
@@ -139,39 +165,49 @@ def _describe(output: OutputContainer, copied: InputContainer | None) -> None:
 def _holdable(
     copied: InputContainer, source: ClipSource, settings: EncodeSettings, warnings: list[str]
 ) -> list[Stream]:
-    """The other streams that the container can hold: each is tried on its own in memory, beside the video."""
+    """The other streams that the container can hold: each is tried on its own, in memory, with its first packet."""
     held = []
     for stream in copied.streams:
         if stream.index == source.video_stream_index:
             continue
-        reason = _refusal(stream, copied, settings, source)
+        if settings.container in {"mp4", "mov"} and stream.type == "data" and "timecode" in stream.metadata:
+            continue  # the muxer writes the same timecode track anew from the video stream's metadata
+        reason = _refusal(stream.index, settings, source)
         if reason is None:
             held.append(stream)
         else:
-            name = stream.codec_context.codec.canonical_name if stream.codec_context else stream.name or "unknown"
             warnings.append(
-                f"stream {stream.index} ({stream.type}, {name}) is left out: {settings.container} cannot hold it ({reason})"
+                f"stream {stream.index} ({stream.type}, {_codec_name(stream)}) is left out: "
+                f"{settings.container} cannot hold it ({reason})"
             )
     return held
 
 
-def _refusal(stream: Stream, copied: InputContainer, settings: EncodeSettings, source: ClipSource) -> str | None:
-    """Why a container does not take a stream; None when it does."""
-    try:
-        with cast(OutputContainer, av.open(io.BytesIO(), mode="w", format=settings.container)) as trial:
-            made = _add_video(trial, settings, source, copied)
-            _add_others(trial, [stream], made, source)
-            trial.start_encoding()
-    except (av.error.FFmpegError, ValueError, OSError) as error:
-        return describe(error)
+def _codec_name(stream: Stream) -> str:
+    return stream.codec_context.codec.canonical_name if stream.codec_context else stream.name or "unknown"
+
+
+def _refusal(index: int, settings: EncodeSettings, source: ClipSource) -> str | None:
+    """Why a container does not take a stream of the source; None when it does."""
+    with open_source(source.path) as trial_source:
+        stream = trial_source.streams[index]
+        try:
+            with cast(OutputContainer, av.open(io.BytesIO(), mode="w", format=settings.container)) as trial:
+                pairs = _add_others(trial, [stream])
+                trial.start_encoding()
+                if stream.type != "attachment":
+                    packet = next((packet for packet in trial_source.demux(stream) if packet.size), None)
+                    if packet is not None:
+                        packet.stream = pairs[index]
+                        trial.mux_one(packet)
+        except (av.error.FFmpegError, ValueError, OSError) as error:
+            return "no such codec there" if "does not support" in str(error) else describe(error)
     return None
 
 
-def _add_others(
-    output: OutputContainer, others: list[Stream], made: VideoStream, source: ClipSource
-) -> dict[int, Stream]:
+def _add_others(output: OutputContainer, others: list[Stream]) -> dict[int, Stream]:
     """One output stream for each copied one, by the source's stream index."""
-    pairs: dict[int, Stream] = {source.video_stream_index: made}
+    pairs: dict[int, Stream] = {}
     for stream in others:
         if stream.type == "attachment":
             attached = cast(Any, stream)
@@ -186,17 +222,11 @@ def _add_others(
 
 def _mux(
     output: OutputContainer,
-    made: VideoStream,
-    pairs: dict[int, Stream],
-    segments: Iterable[bytes],
-    source: ClipSource,
-    settings: EncodeSettings,
-    copied: InputContainer | None,
+    video: Iterator[tuple[Packet[Any], Fraction]],
+    others: Iterator[tuple[Packet[Any], Fraction]],
 ) -> None:
     """Write all packets, the video's and the others', in the order of their decoding times."""
     output.start_encoding()
-    video = _video_packets(segments, source, settings, made)
-    others = _other_packets(copied, pairs, source) if copied is not None else iter(())
     waiting = next(video, None)
     for packet, time in others:
         while waiting is not None and waiting[1] <= time:
@@ -211,15 +241,23 @@ def _mux(
 def _video_packets(
     segments: Iterable[bytes], source: ClipSource, settings: EncodeSettings, made: VideoStream
 ) -> Iterator[tuple[Packet[Any], Fraction]]:
-    extradata = made.codec_context.extradata or b""
+    """The joined stream's packets, with new decoding times, and the time each is due in seconds."""
     times = packet_times(source, settings)
+    durations = {stamp: source.duration_pts(index) for index, stamp in enumerate(source.pts)}
+    for held in _all_packets(segments, source, settings, made.codec_context.extradata or b""):
+        dts = next(times)
+        yield _packet(held, dts, durations[held.pts], source, made), dts * source.time_base
+
+
+def _all_packets(
+    segments: Iterable[bytes], source: ClipSource, settings: EncodeSettings, extradata: bytes
+) -> Iterator[SegmentPacket]:
+    """Every segment's packets; raises StoreError or OutputError unless they are exactly the clip's frames."""
     start = 0
     for blob in segments:
         segment = unpack(blob)
         _check_fits(segment, source, settings, extradata, start)
-        for held in segment.packets:
-            dts = next(times)
-            yield _packet(held, dts, source.duration_pts(start + held.rank), source, made), dts * source.time_base
+        yield from segment.packets
         start += len(segment.pts)
     if start != source.frames:
         raise OutputError(f"{start} of {source.frames} frames were encoded: the result would not be whole")
@@ -244,14 +282,16 @@ def _packet(held: SegmentPacket, dts: int, duration: int, source: ClipSource, ma
 
 
 def _other_packets(
-    copied: InputContainer, pairs: dict[int, Stream], source: ClipSource
+    copied: InputContainer | None, pairs: dict[int, Stream], left_out: list[int] | None
 ) -> Iterator[tuple[Packet[Any], Fraction]]:
-    """The copied streams' packets in file order, with the time each is due in seconds."""
-    wanted = [
-        stream
-        for stream in copied.streams
-        if stream.index in pairs and stream.index != source.video_stream_index and stream.type != "attachment"
-    ]
+    """The copied streams' packets in file order, with the time each is due in seconds.
+
+    With a list `left_out`, packets that end before time 0 and are not to be played (an audio coder's priming) are
+    named there instead.
+    """
+    if copied is None:
+        return
+    wanted = [copied.streams[index] for index in pairs if copied.streams[index].type != "attachment"]
     due = Fraction(0)
     packets = copied.demux(wanted) if wanted else iter(())
     while True:
@@ -266,5 +306,8 @@ def _other_packets(
         stamp = packet.dts if packet.dts is not None else packet.pts
         if stamp is not None:
             due = stamp * packet.time_base
+            if left_out is not None and packet.is_discard and stamp + (packet.duration or 0) <= 0:
+                left_out.append(packet.stream_index)
+                continue
         packet.stream = pairs[packet.stream_index]
         yield packet, due

@@ -44,7 +44,7 @@ def probe_pictures(
 
     Every picture is decoded once. Raises ClipEmpty, SourceUnreadable (a broken picture, or one of another size).
     """
-    from tam_edit.media.probe import colour_of, orientation_of  # the two know each other; this way round when called
+    from tam_edit.media.probe import chroma_location_of, colour_of, orientation_of  # the two know each other; this way round when called
 
     paths = list_pictures(folder)
     if frame_rate is not None and frame_rate <= 0:
@@ -91,4 +91,5 @@ def probe_pictures(
         frame_rate=rate,
         warnings=tuple(warnings),
         display_matrix=display_matrix,
+        chroma_location=chroma_location_of(first, paths[0].suffix.lower().lstrip(".")),
     )

@@ -28,7 +28,8 @@ OnPicture = Callable[[int, NDArray[np.uint8]], None]
 
 # Containers whose header says how long the film is; elsewhere FFmpeg only guesses a duration from the bit rate.
 SAYS_DURATION = frozenset({"mov", "matroska", "avi", "flv", "asf"})
-INTERLACED_ORDERS = frozenset({2, 3, 4, 5})  # AVFieldOrder TT, BB, TB, BT
+CHROMA_LEFT, CHROMA_CENTRE, CHROMA_TOP_LEFT = 1, 2, 3
+CAPTIONS_LOOKED_FOR_FRAMES = 200
 
 
 def probe(
@@ -77,6 +78,7 @@ class _Seen:
     durations: list[int] = field(default_factory=list)
     sync: list[int] = field(default_factory=list)
     interlaced: int = 0
+    captions: bool = False
     corrupt: list[int] = field(default_factory=list)
     other_sizes: int = 0
     errors_before: int = 0
@@ -106,6 +108,8 @@ class _Seen:
         if frame.is_corrupt:
             self.corrupt.append(index)
         self.interlaced += bool(frame.interlaced_frame)
+        if not self.captions and index < CAPTIONS_LOOKED_FOR_FRAMES:
+            self.captions = frame.side_data.get("A53_CC") is not None
         return True
 
     def fail(self, error: Exception) -> None:
@@ -124,6 +128,8 @@ class _Seen:
                 f"{self.place}: {len(self.corrupt)} frames are damaged and were patched by the decoder "
                 f"(the first is frame {self.corrupt[0]})"
             )
+        if self.captions:
+            found.append(f"{self.place}: closed captions inside the video frames are not kept (subtitle streams are)")
         return found
 
 
@@ -224,6 +230,13 @@ def colour_of(frame: VideoFrame, stream: VideoStream | None) -> ColourTags:
     )
 
 
+def chroma_location_of(frame: VideoFrame, codec: str) -> int:
+    """Where subsampled chroma lies (AVChromaLocation): by the codec's convention, as PyAV does not tell the tag."""
+    if frame.format.name.startswith("yuvj") or codec in {"mjpeg", "vp8", "mpeg1video", "webp"}:
+        return CHROMA_CENTRE
+    return CHROMA_TOP_LEFT if int(frame.colorspace) in {9, 10} and codec in {"hevc", "av1"} else CHROMA_LEFT
+
+
 def orientation_of(frame: VideoFrame) -> tuple[Orientation, tuple[int, ...] | None, bool]:
     """(orientation, display matrix as stored, understood) of a decoded frame."""
     held: Any = frame.side_data.get("DISPLAYMATRIX")
@@ -317,6 +330,7 @@ def _source(
         display_matrix=display_matrix,
         seekable=own,
         field_order=int(stream.codec_context.field_order),
+        chroma_location=chroma_location_of(first, stream.codec_context.codec.canonical_name),
     )
 
 

@@ -30,7 +30,7 @@ ENCODERS = {
 }
 DEFAULT_CRF = {"h264": 16, "hevc": 16, "vp9": 18, "av1": 18}
 CRF_MOST = {"h264": 51, "hevc": 51, "vp9": 63, "av1": 63}
-PRESETS = {"h264": "fast", "hevc": "fast", "vp9": "4", "av1": "8"}
+PRESETS = {"h264": "veryfast", "hevc": "superfast", "vp9": "5", "av1": "10"}
 # How far a packet may come before its turn to be shown, with the B-frame settings below.
 REORDER = {"h264": 2, "hevc": 2}
 MUST_BE_EVEN = frozenset({"h264", "hevc", "av1"})  # their cropping counts in chroma samples
