@@ -1,0 +1,268 @@
+"""Which engines a run uses: names resolved before work starts, said aloud, and wrapped to what the stages ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tam_edit.errors import EngineError, UsageError
+from tam_edit.masks import Mask
+from tam_edit.pipelines.context import Rgb
+from tam_edit.pipelines.inpaint import Filler
+from tam_edit.pipelines.keyframes import Candidate
+from tam_edit.pipelines.propagate import Tracker
+from tam_edit.script import Prompt, Settings
+
+if TYPE_CHECKING:
+    from tam_edit.models.weights import FoundWeights
+
+SEGMENTERS = ("classic",)
+TRACKERS = ("classic", "xmem")
+INPAINTERS = ("classic", "e2fgvi", "e2fgvi-hq")
+
+CLASSIC_SEGMENTER_VERSION = 1
+CLASSIC_TRACKER_VERSION = 1
+CLASSIC_FILLER_VERSION = 1
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How neural engines run: device "auto", "cpu" or "cuda"; precision; weights named directly, by catalogue key."""
+
+    device: str = "auto"
+    precision: str = "fp32"
+    weights: Mapping[str, Path] = field(default_factory=dict)
+    commercial: bool = False
+
+
+@dataclass(frozen=True)
+class ClassicSegmenter:
+    """Clicks to masks without weights; looks at the next frame's motion too."""
+
+    looks_ahead: bool = True
+
+    @property
+    def identity(self) -> str:
+        return f"classic/{CLASSIC_SEGMENTER_VERSION}"
+
+    def candidates(
+        self, rgb: NDArray[np.uint8], prompt: Prompt, next_rgb: NDArray[np.uint8] | None
+    ) -> tuple[Candidate, ...]:
+        from tam_edit.models import classic
+
+        found = classic.candidates(
+            rgb,
+            points=[*prompt.points, *prompt.negative],
+            labels=[1] * len(prompt.points) + [0] * len(prompt.negative),
+            box=prompt.box,
+            previous=None if prompt.prior is None else prompt.prior.mask(),
+            next_frame=next_rgb,
+        )
+        return tuple(Candidate(item.mask, item.score, item.name) for item in found)
+
+
+@dataclass(frozen=True)
+class ClassicTracking:
+    """Masks through the clip without weights, inside shots only: its memory of looks is too weak to search a new one."""
+
+    chunk: int = 16
+    crosses_cuts: bool = False
+
+    @property
+    def identity(self) -> str:
+        return f"classic/{CLASSIC_TRACKER_VERSION}"
+
+    def make(self) -> Tracker:
+        from tam_edit.models import classic
+
+        return classic.Tracker()
+
+
+@dataclass(frozen=True)
+class ClassicFilling:
+    """Holes filled from neighbouring frames without weights."""
+
+    @property
+    def identity(self) -> str:
+        return f"classic/{CLASSIC_FILLER_VERSION}"
+
+    def make(self, read: Callable[[int], tuple[Rgb, Mask]], frame_count: int) -> Filler:
+        from tam_edit.models.classic.fill import Filler, FillSettings
+
+        return Filler(read, frame_count, FillSettings())
+
+
+class XMemTracking:
+    """Masks through the clip by XMem; its memory of looks outlives cuts."""
+
+    chunk = 32
+    crosses_cuts = True
+
+    def __init__(self, found: FoundWeights, options: EngineOptions) -> None:
+        self._found, self._options = found, options
+        self._network: Any = None
+
+    @property
+    def identity(self) -> str:
+        return f"xmem/1 {self._found.sha256} {self._options.precision}"
+
+    def make(self) -> Tracker:
+        from tam_edit.models import xmem
+
+        if self._network is None:
+            self._network = xmem.load(
+                self._found.path, device=device_of(self._options), precision=self._options.precision
+            )
+        return _XMemTracker(xmem.Tracker(self._network, xmem.MemorySettings()))
+
+
+class _XMemTracker:
+    """XMem's tracker under the stage's words."""
+
+    def __init__(self, tracker: Any) -> None:
+        self._tracker = tracker
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        return tuple(self._tracker.labels)
+
+    def step(
+        self, frame: Rgb, masks: Mapping[int, Mask] | None = None, *, last: bool = False, cut: bool = False
+    ) -> NDArray[np.float32]:
+        return np.asarray(self._tracker.step(frame, masks, last=last, cut=cut), dtype=np.float32)
+
+    def teach(self, frame: Rgb, masks: Mapping[int, Mask]) -> None:
+        self._tracker.memorise(frame, masks)
+
+    def trust(self) -> Mapping[int, Any]:
+        return dict(self._tracker.trust())
+
+    def snapshot(self) -> dict[str, NDArray[Any]]:
+        return dict(self._tracker.snapshot())
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        self._tracker.restore(state)
+
+
+class E2fgviFilling:
+    """Holes filled by E2FGVI or E2FGVI-HQ (weights CC BY-NC 4.0)."""
+
+    def __init__(self, variant: str, found: FoundWeights, options: EngineOptions) -> None:
+        self._variant, self._found, self._options = variant, found, options
+        self._network: Any = None
+
+    @property
+    def identity(self) -> str:
+        return f"e2fgvi-{self._variant}/1 {self._found.sha256} {self._options.precision}"
+
+    def make(self, read: Callable[[int], tuple[Rgb, Mask]], frame_count: int) -> Filler:
+        from tam_edit.models import e2fgvi
+
+        if self._network is None:
+            self._network = e2fgvi.load(
+                self._found.path,
+                variant=self._variant,
+                device=device_of(self._options),
+                precision=self._options.precision,
+            )
+        filler: Filler = e2fgvi.Filler(self._network, read, frame_count, e2fgvi.FillSettings())
+        return filler
+
+
+@dataclass(frozen=True)
+class Engines:
+    """The engines of one run; `names` is what the screen and the report say, `warnings` what is odd about weights."""
+
+    segmenter: Any
+    tracker: Any
+    inpainter: Any
+    names: Mapping[str, str]
+    warnings: tuple[str, ...] = ()
+
+
+def resolve(settings: Settings, options: EngineOptions) -> Engines:
+    """Settle the three engines. "auto" takes the best whose weights are installed.
+
+    Raises UsageError for unknown names, WeightsMissing with the command that fetches them, EngineError where
+    --commercial forbids the weights' licence.
+    """
+    warnings: list[str] = []
+    names = {
+        "segmenter": _settle("segmenter", settings.segmenter, SEGMENTERS, options),
+        "tracker": _settle("tracker", settings.tracker, TRACKERS, options),
+        "inpainter": _settle("inpainter", settings.inpainter, INPAINTERS, options),
+    }
+    return Engines(
+        ClassicSegmenter(),
+        _tracker(names["tracker"], options, warnings),
+        _inpainter(names["inpainter"], options, warnings),
+        names,
+        tuple(warnings),
+    )
+
+
+def device_of(options: EngineOptions) -> str:
+    """The device to run on; raises EngineError for one that is not there."""
+    import torch
+
+    if options.device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if options.device.startswith("cuda") and not torch.cuda.is_available():
+        raise EngineError(f"--device {options.device}: no such device here: use --device cpu")
+    return options.device
+
+
+def _settle(role: str, name: str, known: Iterable[str], options: EngineOptions) -> str:
+    if name == "auto":
+        from tam_edit.models.weights import find
+
+        if role == "tracker":
+            if any(find(key, options.weights) for key in _XMEM_KEYS):
+                return "xmem"
+        elif role == "inpainter" and not options.commercial and find("e2fgvi-hq", options.weights):
+            return "e2fgvi-hq"
+        return "classic"
+    if name not in known:
+        raise UsageError(f"no {role} {name!r}: there are auto, {', '.join(known)}")
+    return name
+
+
+_XMEM_KEYS = ("xmem-s012", "xmem")
+
+
+def _tracker(name: str, options: EngineOptions, warnings: list[str]) -> Any:
+    if name == "classic":
+        return ClassicTracking()
+    from tam_edit.models.weights import find, require
+
+    found = next((found for key in _XMEM_KEYS if (found := find(key, options.weights))), None)
+    return XMemTracking(_noted(found or require("xmem", options.weights), warnings), options)
+
+
+def _inpainter(name: str, options: EngineOptions, warnings: list[str]) -> Any:
+    if name == "classic":
+        return ClassicFilling()
+    from tam_edit.models.catalogue import WEIGHTS
+    from tam_edit.models.weights import require
+
+    if options.commercial and not WEIGHTS[name].allows_commercial:
+        raise EngineError(
+            f"--commercial: the weights of {name} are under {WEIGHTS[name].licence}, which forbids it: "
+            "use --inpainter classic"
+        )
+    warnings.append(f"the weights of {name} are under {WEIGHTS[name].licence}: no commercial use of the result")
+    found = _noted(require(name, options.weights), warnings)
+    return E2fgviFilling("hq" if name == "e2fgvi-hq" else "base", found, options)
+
+
+def _noted(found: FoundWeights, warnings: list[str]) -> FoundWeights:
+    if found.warning:
+        warnings.append(found.warning)
+    return found
+
+

@@ -1,0 +1,145 @@
+"""The inpaint stage: what lies behind the removed objects, chunk by chunk inside each shot, kept as patches."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tam_edit.clip import FrameSpan
+from tam_edit.engine.ledger import frames_in_words
+from tam_edit.engine.stage import NOTHING, FrameSeries, Product, Stage, Unit, packed_product, record_digests
+from tam_edit.engine.store import Record
+from tam_edit.masks import Mask
+from tam_edit.pipelines.blobs import BlobCache
+from tam_edit.pipelines.context import Context, Rgb
+from tam_edit.pipelines.matte import Mattes
+
+STAGE = Stage("inpaint", 1)
+_PLACE = struct.Struct("<II")
+
+
+class Filler(Protocol):
+    """Fills the holes of one shot; a chunk depends on nothing but the frames that `reads` names."""
+
+    warnings: list[str]
+
+    @property
+    def chunk(self) -> int: ...
+
+    def reads(self, start: int, stop: int) -> Iterable[int]: ...
+
+    def fill(self, start: int, stop: int) -> Iterator[Rgb]: ...
+
+
+class FillerEngine(Protocol):
+    """Makes fillers; `identity` names engine, version, weights and settings for keys."""
+
+    @property
+    def identity(self) -> str: ...
+
+    def make(self, read: Callable[[int], tuple[Rgb, Mask]], frame_count: int) -> Filler: ...
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A filled rectangle of one frame: RGB uint8 [h, w, 3] at (x, y) of the upright picture."""
+
+    rgb: NDArray[np.uint8]
+    at_xy: tuple[int, int]
+
+
+Fills = FrameSeries[Patch]
+
+
+def inpaint(context: Context, mattes: Mattes, engine: FillerEngine) -> Fills:
+    """Fill every frame that has a hole; chunks without one cost nothing."""
+    cache = BlobCache(context.runner.store, "frames")
+    digests: dict[int, str | None] = {}
+    records: dict[int, tuple[Record, int]] = {}
+    shots = [shot for shot in context.shots if any(mattes.has_hole(frame) for frame in shot.indices())]
+    context.runner.stage(STAGE.name, sum(map(len, shots)))
+    for shot in shots:
+        filler = engine.make(lambda at, shot=shot: _read(context, mattes, shot, at), len(shot))
+        for chunk in FrameSpan(0, len(shot)).chunks(filler.chunk):
+            span = FrameSpan(shot.start + chunk.start, shot.start + chunk.stop)
+            if not any(mattes.has_hole(frame) for frame in span.indices()):
+                continue
+            record = _chunk(context, mattes, engine, filler, shot, chunk)
+            digests.update(record_digests(record, span))
+            if record is not None:
+                records.update({frame: (record, place) for place, frame in enumerate(span.indices())})
+
+    def load(frame: int) -> Patch:
+        record, place = records[frame]
+        return _unpack(cache.frames(record)[place])
+
+    return FrameSeries(digests, load)
+
+
+def _chunk(
+    context: Context, mattes: Mattes, engine: FillerEngine, filler: Filler, shot: FrameSpan, chunk: FrameSpan
+) -> Record | None:
+    span = FrameSpan(shot.start + chunk.start, shot.start + chunk.stop)
+    frames = [shot.start + at for at in filler.reads(chunk.start, chunk.stop)]
+    unit = Unit(
+        STAGE,
+        span,
+        {
+            "inpainter": engine.identity,
+            "place": [frame - span.start for frame in frames],
+            # Where in the shot the chunk lies decides on which side frames run out.
+            "shot": [shot.start - span.start, shot.stop - span.start],
+        },
+        {
+            "picture": context.picture_reads(frames),
+            "hole": {
+                frame: mattes.series.digests.get(frame, NOTHING) if mattes.has_hole(frame) else NOTHING
+                for frame in frames
+            },
+        },
+    )
+
+    def compute() -> Product:
+        already = len(filler.warnings)
+        packed = []
+        for frame, filled in zip(span.indices(), filler.fill(chunk.start, chunk.stop), strict=True):
+            packed.append(_pack(filled, mattes.boxes.get(frame)))
+        words = [f"{word} (shot of {frames_in_words(shot.indices())})" for word in filler.warnings[already:]]
+        return packed_product(packed, warnings=words)
+
+    return context.runner.obtain(unit, compute)
+
+
+def _read(context: Context, mattes: Mattes, shot: FrameSpan, at: int) -> tuple[Rgb, Mask]:
+    """A picture and its hole: every pixel of which at least a part is replaced."""
+    frame = shot.start + at
+    rgb = context.rgb(frame)
+    if not mattes.has_hole(frame):
+        return rgb, np.zeros(rgb.shape[:2], dtype=bool)
+    return rgb, np.asarray(mattes.series.load(frame).full() > 0)
+
+
+def _pack(filled: Rgb, box: Sequence[int] | None) -> bytes:
+    import cv2
+
+    if box is None:
+        return b""
+    x0, y0, x1, y1 = box
+    # PNG at its lowest effort: lossless, fast, and the same bytes every time.
+    _, png = cv2.imencode(".png", filled[y0:y1, x0:x1, ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    return _PLACE.pack(x0, y0) + png.tobytes()
+
+
+def _unpack(packed: bytes) -> Patch:
+    import cv2
+
+    x0, y0 = _PLACE.unpack_from(packed)
+    bgr = cv2.imdecode(np.frombuffer(packed, np.uint8, offset=_PLACE.size), cv2.IMREAD_COLOR)
+    if bgr is None:
+        raise AssertionError("a checked blob holds a picture that cannot be read")
+    return Patch(np.ascontiguousarray(bgr[:, :, ::-1]), (x0, y0))

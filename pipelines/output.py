@@ -1,0 +1,27 @@
+"""Making the output: segments encoded or reused, then joined to one file that appears whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tam_edit.media.settings import EncodeSettings
+from tam_edit.pipelines.context import Context
+from tam_edit.pipelines.encode import Overlay, encode, frames_of, segments
+
+
+def make(context: Context, overlay: Overlay, settings: EncodeSettings, output: Path, *, write: bool) -> None:
+    """Encode what changed and, with `write`, put the result in its place. Raises OutputError and its kinds."""
+    if settings.kind == "pictures":
+        if write:
+            from tam_edit.media.pictures import write_pictures
+
+            frames = frames_of(context, overlay, settings, context.source.span)
+            write_pictures(frames, output, settings, context.source)
+        return
+    records = encode(context, overlay, settings)
+    if write:
+        from tam_edit.media.join import join
+
+        result = join(segments(context, records), context.source, settings, output)
+        for words in result.warnings:
+            context.runner.ledger.warn(words)

@@ -1,0 +1,245 @@
+"""Where results lie on disk: key -> record (digests), digest -> bytes; atomic, checked, bounded.
+
+Two maps, as in build systems with early cut-off. A *record* is small and names, for one key, the digest of each
+frame's result and of the bytes that hold them. *Blobs* are those bytes under their own digest. Blobs are dropped
+first when room is short: the record still answers "what came out", so later stages are not run again.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tam_edit.digest import digest_bytes
+from tam_edit.errors import StoreError
+
+LAYOUT = "v1"
+DEFAULT_LIMIT_BYTES = 20 * 2**30
+_TOUCH_AFTER_S = 600.0
+_STALE_TEMPORARY_S = 24 * 3600.0
+_DIGEST = re.compile(r"[0-9a-f]{32}")
+
+
+class EntryLost(Exception):
+    """A blob that a record promised is gone or damaged: the record was dropped; begin the run again."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one key led to: a digest for each frame of its span, blobs by name, facts in plain JSON."""
+
+    key: str
+    frames: tuple[str, ...] = ()
+    blobs: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StoreSize:
+    records: int
+    blobs: int
+    bytes: int
+
+
+class Store:
+    """A content-addressed folder which many processes may use at once.
+
+    Writes go to a temporary name and are renamed; reads check the digest. A damaged entry counts as missing,
+    is removed, and is named in `warnings`. Raises StoreError when the folder cannot be used.
+    """
+
+    def __init__(self, root: Path, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> None:
+        self.root = root
+        self.limit_bytes = limit_bytes
+        self.warnings: list[str] = []
+        self._keys = root / LAYOUT / "keys"
+        self._blobs = root / LAYOUT / "blobs"
+        self._temporary = root / LAYOUT / "tmp"
+
+    # Records
+
+    def record(self, key: str) -> Record | None:
+        """Return what is known of a key, or None."""
+        path = self._path(self._keys, key)
+        try:
+            text = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise _unusable(self.root, error) from error
+        check, _, body = text.partition(b"\n")
+        if check.decode("ascii", "replace") != digest_bytes(body):
+            self._discard(path, f"cache record {key}")
+            return None
+        fields = json.loads(body)
+        _touch(path)
+        return Record(key, tuple(fields["frames"]), fields["blobs"], fields["facts"])
+
+    def put(
+        self,
+        key: str,
+        frames: Sequence[str] = (),
+        blobs: Mapping[str, bytes] | None = None,
+        facts: Mapping[str, Any] | None = None,
+    ) -> Record:
+        """Keep a result; blobs first, so that a record never names bytes that were not written."""
+        digests = {}
+        for name, payload in (blobs or {}).items():
+            digest = digests[name] = digest_bytes(payload)
+            path = self._path(self._blobs, digest)
+            if not path.exists():
+                self._write(path, payload)
+        record = Record(key, tuple(frames), digests, dict(facts or {}))
+        body = json.dumps(
+            {"frames": record.frames, "blobs": record.blobs, "facts": record.facts}, sort_keys=True
+        ).encode()
+        self._write(self._path(self._keys, key), digest_bytes(body).encode() + b"\n" + body)
+        return record
+
+    def forget(self, key: str) -> None:
+        self._path(self._keys, key).unlink(missing_ok=True)
+
+    # Blobs
+
+    def has_blob(self, digest: str) -> bool:
+        return self._path(self._blobs, digest).exists()
+
+    def blob(self, record: Record, name: str) -> bytes:
+        """Return the bytes a record names, checked.
+
+        Raises EntryLost when they are gone or damaged; the record is forgotten first, so a new run makes them again.
+        """
+        digest = record.blobs[name]
+        path = self._path(self._blobs, digest)
+        try:
+            payload = path.read_bytes()
+        except FileNotFoundError as error:
+            self.forget(record.key)
+            raise EntryLost(record.key) from error
+        except OSError as error:
+            raise _unusable(self.root, error) from error
+        if digest_bytes(payload) != digest:
+            self._discard(path, f"cache entry {digest}")
+            self.forget(record.key)
+            raise EntryLost(record.key)
+        _touch(path)
+        return payload
+
+    # Upkeep
+
+    def size(self) -> StoreSize:
+        records = [path.stat().st_size for path in _files(self._keys)]
+        blobs = [path.stat().st_size for path in _files(self._blobs)]
+        return StoreSize(len(records), len(blobs), sum(records) + sum(blobs))
+
+    def prune(self, limit_bytes: int | None = None, keep_since: float | None = None) -> StoreSize:
+        """Drop blobs, least recently used first, until the store fits; return what was dropped.
+
+        keep_since: blobs used after this time (seconds since the epoch) stay, since a run may still read them.
+        Records go only when everything goes (limit 0).
+        """
+        limit = self.limit_bytes if limit_bytes is None else limit_bytes
+        aged = []
+        for path in _files(self._blobs):
+            try:
+                status = path.stat()
+            except FileNotFoundError:
+                continue
+            aged.append((status.st_mtime, status.st_size, path))
+        total = sum(size for _, size, _ in aged)
+        dropped = dropped_bytes = 0
+        for used, size, path in sorted(aged):
+            if total <= limit or (keep_since is not None and used >= keep_since):
+                break
+            path.unlink(missing_ok=True)
+            total -= size
+            dropped += 1
+            dropped_bytes += size
+        records = 0
+        if limit == 0:
+            for path in _files(self._keys):
+                records += 1
+                dropped_bytes += path.stat().st_size
+                path.unlink(missing_ok=True)
+        self._sweep_temporary()
+        return StoreSize(records, dropped, dropped_bytes)
+
+    def verify(self) -> list[str]:
+        """Read everything; return and remove what is damaged, in words."""
+        damaged = []
+        for path in _files(self._blobs):
+            if digest_bytes(path.read_bytes()) != path.parent.name + path.name:
+                damaged.append(f"blob {path.parent.name}{path.name}")
+                path.unlink(missing_ok=True)
+        for path in _files(self._keys):
+            check, _, body = path.read_bytes().partition(b"\n")
+            if check.decode("ascii", "replace") != digest_bytes(body):
+                damaged.append(f"record {path.parent.name}{path.name}")
+                path.unlink(missing_ok=True)
+        return damaged
+
+    def _path(self, folder: Path, digest: str) -> Path:
+        if not _DIGEST.fullmatch(digest):
+            raise ValueError(f"{digest!r} is not a digest")
+        return folder / digest[:2] / digest[2:]
+
+    def _write(self, path: Path, payload: bytes) -> None:
+        try:
+            self._temporary.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            number, name = tempfile.mkstemp(dir=self._temporary)
+            try:
+                with os.fdopen(number, "wb") as stream:
+                    stream.write(payload)
+                Path(name).replace(path)
+            except BaseException:
+                Path(name).unlink(missing_ok=True)
+                raise
+        except OSError as error:
+            raise _unusable(self.root, error) from error
+
+    def _discard(self, path: Path, what: str) -> None:
+        self.warnings.append(f"{what} is damaged (in {self.root}): removed, it is made again")
+        path.unlink(missing_ok=True)
+
+    def _sweep_temporary(self) -> None:
+        for path in _files(self._temporary):
+            try:
+                if time.time() - path.stat().st_mtime > _STALE_TEMPORARY_S:
+                    path.unlink()
+            except FileNotFoundError:
+                continue  # its writer was faster
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    if folder.is_dir():
+        for place, _, names in os.walk(folder):
+            yield from (Path(place, name) for name in names)
+
+
+def _touch(path: Path) -> None:
+    """Note the use, at most every ten minutes: enough to find what is least recently used."""
+    try:
+        if time.time() - path.stat().st_mtime > _TOUCH_AFTER_S:
+            os.utime(path)
+    except OSError:
+        pass  # another process pruned it, or the cache is read-only: the age is only advice
+
+
+def _unusable(root: Path, error: OSError) -> StoreError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        free = shutil.disk_usage(root if root.exists() else root.parent).free
+        return StoreError(
+            f"no room left for the cache in {root} ({free / 2**20:.0f} MiB free): free some space, or run "
+            "'tam-edit cache prune' on it; everything finished so far is kept"
+        )
+    return StoreError(f"the cache in {root} cannot be used: {error.strerror or error}: check its permissions")
