@@ -87,11 +87,11 @@ class MemoryBank:
         """Take in one frame: values [512, n] and planes [n] by label; then consolidate what is full."""
         for label in values:
             if label not in self.objects:
-                self._enter(label)
+                self.enter(label)
         if self.founder is None and values:
             self.founder = min(values)
-        self._make_room(len(self.frames) + 1)
-        rows = self._rows_of(len(self.frames))
+        self.make_room(len(self.frames) + 1)
+        rows = self.rows_of(len(self.frames))
         self.packed[rows] = pack(key, shrinkage)
         self.usage[rows] = 0
         self.life[rows] = _NEWBORN
@@ -105,7 +105,7 @@ class MemoryBank:
         if self.settings.enable_long_term and len(self._frames_of(self.founder)) >= self.settings.max_mid_term_frames:
             self._consolidate()
 
-    def _enter(self, label: int) -> None:
+    def enter(self, label: int) -> None:
         self.objects[label] = ObjectMemory(
             self._table(512, dtype=self.dtype), self._table(), np.zeros(self._capacity, dtype=bool)
         )
@@ -114,7 +114,7 @@ class MemoryBank:
         # Not cleared: the system hands out pages when they are first written, so room that is not used costs nothing.
         return torch.empty((self._capacity, *width), dtype=dtype, device=self.device)
 
-    def _make_room(self, frames: int) -> None:
+    def make_room(self, frames: int) -> None:
         needed = self._start + frames * self.elements
         if needed <= self._capacity:
             return
@@ -139,7 +139,7 @@ class MemoryBank:
         count = len(key)
         value = torch.zeros((len(labels), count, 512), dtype=self.dtype, device=self.device)
         own = torch.zeros((len(labels), count), device=self.device)
-        rows = self._occupied()
+        rows = self.occupied()
         for first, members in self._classes(labels):
             valid = self.objects[first].valid[rows]
             if not valid.any():
@@ -156,7 +156,7 @@ class MemoryBank:
 
     def _classes(self, labels: Sequence[int]) -> Iterable[tuple[int, list[int]]]:
         """Labels that read the same rows, together."""
-        rows = self._occupied()
+        rows = self.occupied()
         classes: dict[bytes, list[int]] = {}
         for label in labels:
             if label in self.objects:
@@ -173,7 +173,7 @@ class MemoryBank:
     def _consolidate(self) -> None:
         """Turn the middle of working memory into prototypes (XMem, section 3.4: selection and potentiation)."""
         middle = self._middle_of(self.founder)
-        rows = torch.cat([torch.arange(s.start, s.stop) for s in map(self._rows_of, middle)]).to(self.device)
+        rows = torch.cat([torch.arange(s.start, s.stop) for s in map(self.rows_of, middle)]).to(self.device)
         count = min(self.settings.num_prototypes, len(rows))
         self._forget(self.settings.max_long_term_elements - self.settings.num_prototypes)
         usage = self.usage[rows] / self.life[rows]
@@ -199,9 +199,9 @@ class MemoryBank:
             else:
                 key, shrinkage, _ = self._gathered(middle_of)
                 weights = similarity(pack(key, shrinkage), prototype, selection).softmax(1)
-            candidates = torch.cat([memory.value[self._rows_of(index)] for index in middle_of])
+            candidates = torch.cat([memory.value[self.rows_of(index)] for index in middle_of])
             memory.value[new] = (weights @ candidates.float()).to(self.dtype)
-            planes = torch.cat([memory.plane[self._rows_of(index)] for index in middle_of])
+            planes = torch.cat([memory.plane[self.rows_of(index)] for index in middle_of])
             memory.plane[new] = weights @ planes
         self.long += count
         for label, indices in leaving.items():
@@ -259,19 +259,19 @@ class MemoryBank:
             if place == index:
                 continue
             for table in (self.packed, self.usage, self.life, *self._object_tables()):
-                table[self._rows_of(place)] = table[self._rows_of(index)]
+                table[self.rows_of(place)] = table[self.rows_of(index)]
         self.frames = [self.frames[index] for index in kept]
         for label, memory in self.objects.items():
             memory.valid[self._start :] = False
             for index, frame in enumerate(self.frames):
-                memory.valid[self._rows_of(index)] = label in frame.members
+                memory.valid[self.rows_of(index)] = label in frame.members
 
     # -- rows ------------------------------------------------------------------------------------------------------
 
     def _object_tables(self) -> list[Tensor]:
         return [table for memory in self.objects.values() for table in (memory.value, memory.plane)]
 
-    def _rows_of(self, frame: int) -> slice:
+    def rows_of(self, frame: int) -> slice:
         start = self._start + frame * self.elements
         return slice(start, start + self.elements)
 
@@ -279,5 +279,5 @@ class MemoryBank:
         whole = slice(self._start, self._start + len(self.frames) * self.elements)
         return [part for part in (slice(0, self.long), whole) if part.stop > part.start]
 
-    def _occupied(self) -> NDArray[np.int64]:
+    def occupied(self) -> NDArray[np.int64]:
         return np.concatenate([np.arange(part.start, part.stop) for part in self._used()] or [np.arange(0)])

@@ -64,7 +64,7 @@ class Bottleneck(nn.Module):
         self.shortcut = _shortcut(weights, name, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        inner = self.expand(self.middle(self.reduce(x).relu_()).relu_())
+        inner: Tensor = self.expand(self.middle(self.reduce(x).relu_()).relu_())
         return inner.add_(x if self.shortcut is None else self.shortcut(x)).relu_()
 
 
@@ -78,7 +78,7 @@ class BasicBlock(nn.Module):
         self.shortcut = _shortcut(weights, name, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        inner = self.second(self.first(x).relu_())
+        inner: Tensor = self.second(self.first(x).relu_())
         return inner.add_(x if self.shortcut is None else self.shortcut(x)).relu_()
 
 
@@ -93,7 +93,7 @@ class GroupResidual(nn.Module):
         self.shortcut = weights.conv(f"{name}.downsample") if changes else None
 
     def forward(self, x: Tensor) -> Tensor:
-        inner = self.second(self.first(x.relu()).relu_())
+        inner: Tensor = self.second(self.first(x.relu()).relu_())
         return inner.add_(x if self.shortcut is None else self.shortcut(x))
 
 
@@ -137,13 +137,15 @@ class Fusion(nn.Module):
 
     def image_part(self, f16: Tensor) -> Tensor:
         """[1, 1024, h, w] -> [1, 2 * 512, h, w]; f16 comes out of a ReLU, so both convolutions see the same input."""
-        return self.image(f16)
+        part: Tensor = self.image(f16)
+        return part
 
     def forward(self, image_part: Tensor, x: Tensor) -> Tensor:
         first, shortcut = image_part.chunk(2, 1)
         inner = self.object_first(x.relu()).add_(first).relu_()
-        fused = self.second(inner).add_(self.object_shortcut(x)).add_(shortcut)
-        return self.block(fused + self.attention(fused))
+        fused: Tensor = self.second(inner).add_(self.object_shortcut(x)).add_(shortcut)
+        result: Tensor = self.block(fused + self.attention(fused))
+        return result
 
 
 class GatedUpdate(nn.Module):

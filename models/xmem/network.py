@@ -168,7 +168,7 @@ def load(
     state = read_state(checkpoint)
     stem = state.get(_STEM)
     if stem is not None and stem.ndim == 4 and stem.shape[1] == 4:
-        state[_STEM] = torch.cat([stem, torch.zeros_inputs(stem[:, :1])], 1)
+        state[_STEM] = torch.cat([stem, torch.zeros_like(stem[:, :1])], 1)
     slots = _Slots(manifest())
     # Counts how often training touched a norm: no part of the result, and old files lack it.
     load_strict(slots, state, keymap=slots.slot_of, ignorable=_is_counter, official=manifest(), origin=origin)

@@ -14,9 +14,11 @@ from tam_edit.models.xmem.bank import MemoryBank
 from tam_edit.models.xmem.frames import Geometry, aggregate, checked_frame, checked_masks
 from tam_edit.models.xmem.network import HIDDEN, STRIDE, Features, Network
 from tam_edit.models.xmem.settings import MemorySettings
+from tam_edit.models.xmem.snapshot import Arrays, bank_arrays, bank_from, check_conditions, conditions, fetch, store
+from tam_edit.models.xmem.trust import XMemTrust, assess, probe_points
 from torch import Tensor
 
-from tam_edit.errors import UsageError
+from tam_edit.errors import EngineError, UsageError
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,109 @@ class Tracker:
         self._time += 1
         return self._at_source(probability, given, labels, geometry)
 
+    @torch.inference_mode()
+    def memorise(self, frame: NDArray[np.uint8], masks: Mapping[int, Any]) -> None:
+        """Keep a frame in memory for good, for the labels that the masks speak for; time does not move on.
+
+        For masks that are known to be right, of any frame of the clip: far keyframes, masks that SAM refined.
+        Such frames are never consolidated or dropped: each costs memory and a little time on every later frame.
+        Raises as `step` does.
+        """
+        frame = checked_frame(frame, self._geometry.source_hw if self._geometry else None)
+        planes = checked_masks(masks, frame.shape[:2])
+        if not planes:
+            return
+        geometry = self._geometry or Geometry((frame.shape[0], frame.shape[1]), self.short_side)
+        labels = sorted({*self.labels, *planes})
+        bank = self._bank or self._new_bank(geometry)
+        given = self._given(planes, geometry)
+        image = geometry.padded(self.network.normalised(geometry.inward(self._on_device(frame))))
+        features = self.network.encode_frame(image)
+        objects = aggregate(given.inner)[1:]
+        value, _ = self.network.encode_value(image, features, objects, None)
+        self._remember(bank, features, value, objects, given.labels, permanent=True)
+        self._hidden = self._grown(self._hidden, labels, geometry)
+        self._geometry, self._bank, self.labels = geometry, bank, labels
+
+    def trust(self) -> dict[int, XMemTrust]:
+        """What the last step knows of its own masks, by label; a mask that was given is trusted wholly."""
+        last, geometry = self._looked_back()
+        probability = geometry.cropped(last.probability)
+        return {
+            label: XMemTrust(1.0, 1.0, 1.0)
+            if label in last.given
+            else assess(probability, geometry.cropped(self._own(label)), 1 + last.labels.index(label))
+            for label in last.labels
+        }
+
+    def affinity(self, label: int) -> NDArray[np.float32]:
+        """How much of each pixel's affinity fell on memory of this object in the last step: float32 [H, W], 0..1."""
+        _, geometry = self._looked_back(label)
+        result: NDArray[np.float32] = geometry.outward(self._own(label)[None])[0].cpu().numpy()
+        return result
+
+    def probes(self, label: int, count: int = 3) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Up to `count` points inside the object and as many just outside, where the affinity is surest.
+
+        Two int64 arrays [n, 2] of (x, y) at source size, surest first; empty for an absent object (TAM, step 3).
+        """
+        last, geometry = self._looked_back(label)
+        own = geometry.cropped(self._own(label))
+        found = probe_points(geometry.cropped(last.probability), own, 1 + last.labels.index(label), count)
+        inner, source = geometry.inner_hw[::-1], geometry.source_hw[::-1]
+        inside, outside = (
+            np.minimum(((points + 0.5) * np.divide(source, inner)).astype(np.int64), np.subtract(source, 1))
+            for points in found
+        )
+        return inside, outside
+
+    def snapshot(self) -> Arrays:
+        """The whole state between two steps, as a flat mapping of arrays; bounded as memory itself is."""
+        arrays: Arrays = {
+            "conditions": conditions(self.settings, self.short_side, self.network.dtype),
+            "labels": np.array(self.labels, dtype=np.int64),
+            "times": np.array([self._time, self._last_memory, self._last_deep], dtype=np.int64),
+            "source_hw": np.array(self._geometry.source_hw if self._geometry else (0, 0), dtype=np.int64),
+        }
+        if self._hidden is not None:
+            store(arrays, "hidden", self._hidden)
+        if self._bank is not None:
+            arrays.update(bank_arrays(self._bank))
+        return arrays
+
+    @torch.inference_mode()
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from a snapshot, bit for bit on a CPU; raises EngineError if it was taken under other conditions."""
+        check_conditions(state, conditions(self.settings, self.short_side, self.network.dtype))
+        device = self.network.device
+        try:
+            source_hw = tuple(int(n) for n in state["source_hw"])
+            times = [int(n) for n in state["times"]]
+            labels = [int(n) for n in state["labels"]]
+            hidden = fetch(state, "hidden", device) if "hidden" in state else None
+            bank = bank_from(state, self.settings, device) if "bank.long" in state else None
+        except (KeyError, ValueError, IndexError, RuntimeError) as error:
+            raise EngineError(f"the snapshot is damaged ({error}): take it again, or start from a keyframe") from error
+        self._geometry = Geometry((source_hw[0], source_hw[1]), self.short_side) if any(source_hw) else None
+        self._time, self._last_memory, self._last_deep = times
+        self.labels, self._hidden, self._bank, self._last = labels, hidden, bank, None
+
+    def _looked_back(self, label: int | None = None) -> tuple[_Last, Geometry]:
+        if self._last is None or self._geometry is None:
+            raise UsageError("nothing has been tracked yet: call step() first")
+        if label is not None and label not in self._last.labels:
+            raise UsageError(f"label {label!r} is not known: the labels of the last step are {self._last.labels}")
+        return self._last, self._geometry
+
+    def _own(self, label: int) -> Tensor:
+        """[H, W] as the network sees it; for a mask that was only given, the mask itself."""
+        last, _ = self._looked_back(label)
+        if last.own is None or label not in last.segmented:
+            return last.probability[1 + last.labels.index(label)]
+        plane = last.own[last.segmented.index(label)]
+        size = last.probability.shape[-2:]
+        return F.interpolate(plane[None, None], size, mode="bilinear", align_corners=False)[0, 0]
+
     def _segment(
         self, features: Features, bank: MemoryBank, hidden: Tensor | None, update: bool
     ) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -121,8 +226,10 @@ class Tracker:
         read = bank.read(features.key, features.selection, self.labels)
         if hidden is None:
             hidden = torch.zeros((len(self.labels), HIDDEN, *grid), device=self.network.device)
-        logits, updated = self.network.decode(features, read.value.unflatten(2, grid), hidden, update)
-        return aggregate(torch.sigmoid(logits)), read.own.unflatten(1, grid), hidden if updated is None else updated
+        logits, updated = self.network.decode(
+            features, read.value.reshape(*read.value.shape[:2], *grid), hidden, update
+        )
+        return aggregate(torch.sigmoid(logits)), read.own.reshape(-1, *grid), hidden if updated is None else updated
 
     def _joined(self, found: Tensor | None, given: _Given, labels: list[int]) -> Tensor:
         """What was found and what was given, as probabilities of all labels."""
