@@ -30,6 +30,7 @@ MILLISECOND = Fraction(1, 1000)
 # Written anew by the muxer; the source's would be wrong.
 NOT_COPIED = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder", "DURATION"})
 MOST_TICKS = 2**31 - 1
+TEXT_CLOCK = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -167,11 +168,14 @@ def _holdable(
 ) -> list[Stream]:
     """The other streams that the container can hold: each is tried on its own, in memory, with its first packet."""
     held = []
+    chapters = copied.chapters()
     for stream in copied.streams:
         if stream.index == source.video_stream_index:
             continue
         if settings.container in {"mp4", "mov"} and stream.type == "data" and "timecode" in stream.metadata:
             continue  # the muxer writes the same timecode track anew from the video stream's metadata
+        if stream.type == "data" and stream.name == "bin_data" and source.container.startswith("mov") and chapters:
+            continue  # the chapters' titles: they are copied as chapters
         reason = _refusal(stream.index, settings, source)
         if reason is None:
             held.append(stream)
@@ -216,6 +220,10 @@ def _add_others(output: OutputContainer, others: list[Stream]) -> dict[int, Stre
             new = output.add_stream_from_template(stream, opaque=True)
             new.metadata.update(_kept(stream.metadata))
             new.disposition = stream.disposition
+            if _codec_name(stream) == "mov_text" and stream.time_base:
+                # FFmpeg's muxer compares a text track's clock with the video's without converting, and would put in
+                # empty texts of its own unless the text's clock is the finer one.
+                new.time_base = stream.time_base / math.ceil(TEXT_CLOCK * stream.time_base)
         pairs[stream.index] = new
     return pairs
 

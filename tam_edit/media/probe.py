@@ -64,7 +64,7 @@ def probe(
             warnings.append(what)
         if frame_rate is not None:
             warnings.append(f"{place}: the frame rate given is not used, the file has its own timestamps")
-        return _source(container, stream, place, digest, seen, warnings)
+        return _source(container, stream, place, digest, seen, warnings, whole=not broken)
 
 
 @dataclass
@@ -247,26 +247,37 @@ def orientation_of(frame: VideoFrame) -> tuple[Orientation, tuple[int, ...] | No
     return found or Orientation(), matrix, found is not None
 
 
-def _timestamps(stream: VideoStream, seen: _Seen) -> tuple[list[int], int, bool]:
-    """(strictly increasing pts, last duration, whether they are the file's own)."""
+def _timestamps(stream: VideoStream, seen: _Seen) -> tuple[list[int], bool]:
+    """(strictly increasing pts, whether they are the file's own)."""
     usual = _usual_duration(stream, seen)
+    missing = sum(stamp is None for stamp in seen.raw_pts)
+    if missing * 10 > len(seen.raw_pts):  # AVI and bare streams number packets, not pictures: an even rate is all there is
+        rate = _positive(stream.average_rate) or _positive(stream.guessed_rate) or Fraction(25)
+        step = max(round(1 / (rate * (stream.time_base or 1 / rate))), 1)
+        return [step * index for index in range(len(seen.raw_pts))], False
     stamps: list[int] = []
-    own = True
+    own = missing == 0
     for pts, dts in zip(seen.raw_pts, seen.raw_dts, strict=True):
         stamp = pts if pts is not None else dts
-        if pts is None:
+        if stamp is None or (stamps and stamp <= stamps[-1]):
             own = False
-        if stamp is None:
-            stamp = stamps[-1] + usual if stamps else 0
-        if stamps and stamp <= stamps[-1]:
-            own = False
-            stamp = stamps[-1] + (usual if pts is None else 1)
+            stamp = (stamps[-1] + (usual if pts is None else 1)) if stamps else 0
         stamps.append(stamp)
-    return stamps, seen.durations[-1] or usual, own
+    return stamps, own
+
+
+def _last_duration(container: InputContainer, stream: VideoStream, seen: _Seen, pts: list[int], whole: bool) -> int:
+    """How long the last frame stays: to the end of its track where the container knows it (mp4, mov)."""
+    usual = _usual_duration(stream, seen)
+    if whole and container.format.name.startswith("mov") and stream.duration and stream.start_time is not None:
+        left = stream.start_time + stream.duration - pts[-1]
+        if left > 0:
+            return left
+    return seen.durations[-1] or usual
 
 
 def _usual_duration(stream: VideoStream, seen: _Seen) -> int:
-    stamps = [stamp for stamp in seen.raw_pts if stamp is not None]
+    stamps = [stamp for stamp in seen.raw_pts if stamp is not None] if None not in seen.raw_pts else []
     steps = [later - earlier for earlier, later in zip(stamps, stamps[1:], strict=False) if later > earlier]
     if steps:
         return sorted(steps)[len(steps) // 2]
@@ -277,12 +288,20 @@ def _usual_duration(stream: VideoStream, seen: _Seen) -> int:
 
 
 def _source(
-    container: InputContainer, stream: VideoStream, place: Path, digest: str, seen: _Seen, warnings: list[str]
+    container: InputContainer,
+    stream: VideoStream,
+    place: Path,
+    digest: str,
+    seen: _Seen,
+    warnings: list[str],
+    *,
+    whole: bool,
 ) -> ClipSource:
     first = seen.first
     assert first is not None  # _raise_empty has seen to it
     orientation, display_matrix, understood = orientation_of(first)
-    pts, last_duration, own = _timestamps(stream, seen)
+    pts, own = _timestamps(stream, seen)
+    last_duration = _last_duration(container, stream, seen, pts, whole) if own else _usual_duration(stream, seen)
     time_base = stream.time_base or Fraction(1, 25)
     if not understood:
         warnings.append(f"{place}: is turned by an angle that is no quarter turn; shown as it is stored")

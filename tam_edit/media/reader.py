@@ -63,6 +63,7 @@ class ClipReader:
         self._container: InputContainer | None = None
         self._running: Iterator[VideoFrame] | None = None
         self._next = 0
+        self._steps_back = 0
         self._paths: list[Path] = []
         self._by_pts = {pts: index for index, pts in enumerate(source.pts)} if source.seekable else {}
         self._reformatter = VideoReformatter()
@@ -132,6 +133,8 @@ class ClipReader:
             found = self._run_to(index)
             if found is not None:
                 return found
+        for _ in range(self._steps_back):
+            start = self.source.sync_before(max(start - 1, 0))
         while True:
             self._start_at(start)
             found = self._run_to(index)
@@ -143,6 +146,7 @@ class ClipReader:
                     "put the file back as it was, or start a new project"
                 )
             start = self.source.sync_before(start - 1)
+            self._steps_back += 1  # this container's seeks land late (MPEG-TS does): begin earlier from now on
 
     def _run_to(self, index: int) -> VideoFrame | None:
         """Decode on until a frame; None when the frames that come are not the expected ones."""

@@ -159,11 +159,13 @@ def unpack(blob: bytes) -> Segment:
 def packet_times(source: ClipSource, settings: EncodeSettings) -> Iterator[int]:
     """The decoding time of each packet of the joined stream, strictly increasing.
 
-    The n-th packet is decoded when the frame `settings.reorder` places before it is shown; the first ones earlier by
-    the first frame's duration each, so that every dts is at most its packet's pts.
+    The n-th packet is decoded when the frame `settings.reorder` places before it is shown. The first ones come before
+    the clip's start: early enough that each dts is at most its packet's pts, and that the track, measured in decoding
+    times as mp4 does, is no shorter than in presentation times (with variable rates it would lose the last frame's end).
     """
-    step = source.duration_pts(0)
+    late = settings.reorder
+    shortest = min(source.duration_pts(index) for index in range(source.frames))
+    shown_after_last = source.end_pts - source.pts[max(source.frames - 1 - late, 0)] - shortest
+    early = max(late * source.duration_pts(0), shown_after_last, late)
     for order in range(source.frames):
-        back = order - settings.reorder
-        yield source.pts[back] if back >= 0 else source.pts[0] + back * step
-
+        yield source.pts[order - late] if order >= late else source.pts[0] - early * (late - order) // late
