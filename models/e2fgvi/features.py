@@ -1,9 +1,10 @@
-"""What a clip's windows share: encoder features of each frame and flows of each pair, computed once, kept while room."""
+"""What a clip's windows share: encoder features of each frame and flows of each pair, computed once."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -33,7 +34,7 @@ class FeatureStore:
 
     def flows(self, keys: Sequence[Hashable]) -> Flows:
         """Flows between neighbours in the order given: (forward, backward), [len(keys) - 1, 2, h, w] each."""
-        pairs = [self._flow(a, b) for a, b in zip(keys, keys[1:], strict=False)]
+        pairs = [self._flow(a, b) for a, b in pairwise(keys)]
         return self._network.join_flows(pairs, self._seen(keys[0])[0])
 
     def _seen(self, key: Hashable) -> tuple[Tensor, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -44,12 +46,12 @@ class _Level(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.basic_module = nn.ModuleList(_Convolution(a, b) for a, b in zip(_WIDTHS, _WIDTHS[1:], strict=False))
+        self.basic_module = nn.ModuleList(_Convolution(a, b) for a, b in pairwise(_WIDTHS))
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.contiguous(memory_format=torch.channels_last)
         for index, layer in enumerate(self.basic_module):
-            x = layer.conv(x)  # type: ignore[operator,union-attr]
+            x = layer.conv(x)  # type: ignore[operator]
             if index + 1 < len(self.basic_module):
                 x = F.relu_(x)
         return x

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -27,7 +28,7 @@ Flows = tuple[Tensor, Tensor]
 
 
 class Encoder(nn.Module):
-    """Pictures [B, 3, H, W] -> features [B, 128, H/4, W/4]; the later layers see the middle feature again, by groups."""
+    """Pictures [B, 3, H, W] -> features [B, 128, H/4, W/4]; later layers see the middle one again."""
 
     _PLAIN = ((3, 64, 2), (64, 64, 1), (64, 128, 2), (128, 256, 1), (256, 384, 1))
     _GROUPED = ((640, 512, 2), (768, 384, 4), (640, 256, 8), (512, CHANNELS, 1))
@@ -55,7 +56,7 @@ class Encoder(nn.Module):
 
 def _interleave(a: Tensor, b: Tensor, groups: int) -> Tensor:
     """Concatenate channels group by group: [B, C, h, w], [B, D, h, w] -> [B, C + D, h, w]."""
-    parts = [t.permute(0, 2, 3, 1).unflatten(3, (groups, -1)) for t in (a, b)]
+    parts = [t.permute(0, 2, 3, 1).reshape(*t.shape[:1], *t.shape[2:], groups, -1) for t in (a, b)]
     return torch.cat(parts, dim=-1).flatten(3).permute(0, 3, 1, 2)
 
 
@@ -132,9 +133,9 @@ class E2FGVI(nn.Module):
         """The same with everything on the way."""
         self._check(frames, neighbours)
         pictures = frames[0].to(self.device, torch.float32)
-        features = torch.cat([self.encode(picture) for picture in pictures.split(1)])
-        small = [self.shrink(picture) for picture in pictures[:neighbours].split(1)]
-        flows = self.join_flows([self.flow_pair(a, b) for a, b in zip(small, small[1:], strict=False)], features)
+        features = torch.cat([self.encode(picture) for picture in torch.split(pictures, 1)])
+        small = [self.shrink(picture) for picture in torch.split(pictures[:neighbours], 1)]
+        flows = self.join_flows([self.flow_pair(a, b) for a, b in pairwise(small)], features)
         propagated = self.propagate(features[:neighbours], flows)
         everything = torch.cat((propagated, features[neighbours:]))
         tokens = self.ss(everything)
@@ -143,7 +144,7 @@ class E2FGVI(nn.Module):
         for block in self.transformer:
             blocks.append(block(blocks[-1], size, tokens.shape[0]))
         filled = self.sc(blocks[-1], size) + everything
-        output = torch.cat([self.decode(picture) for picture in filled.split(1)])
+        output = torch.cat([self.decode(picture) for picture in torch.split(filled, 1)])
         return Trace(
             encoder=features,
             flows=(flows[0][None], flows[1][None]),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -23,7 +25,7 @@ class DeformableAlignment(nn.Module):
         self.bias = nn.Parameter(torch.empty(CHANNELS))
         widths = (3 * CHANNELS + 4, CHANNELS, CHANNELS, CHANNELS, 3 * GROUPS * TAPS)
         layers: list[nn.Module] = []
-        for inputs, outputs in zip(widths, widths[1:], strict=False):
+        for inputs, outputs in pairwise(widths):
             layers += [nn.Conv2d(inputs, outputs, 3, 1, 1), nn.LeakyReLU(0.1, inplace=True)]
         self.conv_offset = nn.Sequential(*layers[:-1])
 
@@ -92,9 +94,7 @@ class Propagation(nn.Module):
         backward = self._pass("backward_", features, forward_flows, range(frames - 1, -1, -1), None)
         forward = self._pass("forward_", features, backward_flows, range(frames), backward)
         work = self.fusion.weight.dtype
-        fused = [
-            self.fusion(torch.cat(pair, dim=1).to(work)).float() for pair in zip(backward, forward, strict=True)
-        ]
+        fused = [self.fusion(torch.cat(pair, dim=1).to(work)).float() for pair in zip(backward, forward, strict=True)]
         return torch.cat(fused).add_(features)
 
     def _pass(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -43,7 +44,8 @@ class Composition(nn.Module):
     def forward(self, tokens: Tensor, size: tuple[int, int]) -> Tensor:
         folded = _lay(tokens, self.embedding, size)
         if hasattr(self, "bias_conv"):
-            return self.bias_conv(folded).float()
+            convolved: Tensor = self.bias_conv(folded)
+            return convolved.float()
         return folded.float() + self.bias.float()
 
 
@@ -52,14 +54,14 @@ class FeedForward(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv1 = nn.Sequential(nn.Linear(WIDTH, HIDDEN * PATCH**2))
-        self.conv2 = nn.Sequential(nn.GELU(), nn.Linear(HIDDEN * PATCH**2, WIDTH))
+        self.conv1 = nn.ModuleList([nn.Linear(WIDTH, HIDDEN * PATCH**2)])
+        self.conv2 = nn.ModuleList([nn.GELU(), nn.Linear(HIDDEN * PATCH**2, WIDTH)])
 
     def forward(self, tokens: Tensor, size: tuple[int, int]) -> Tensor:
-        picture = _lay(tokens, self.conv1[0], size)
+        picture = _lay(tokens, cast(nn.Linear, self.conv1[0]), size)
         picture = picture / _overlaps(size, tokens.shape[1:3], picture.device).to(picture.dtype)
         # GELU of the picture, not of its patches: the same numbers, a fifth of the work; the padding's zeros stay zero.
-        return _cut(F.gelu(picture), self.conv2[1])
+        return _cut(F.gelu(picture), cast(nn.Linear, self.conv2[1]))
 
 
 def _cut(picture: Tensor, embedding: nn.Linear) -> Tensor:
@@ -72,7 +74,9 @@ def _cut(picture: Tensor, embedding: nn.Linear) -> Tensor:
 def _lay(tokens: Tensor, embedding: nn.Linear, size: tuple[int, int]) -> Tensor:
     """Map tokens to patches and overlap-add them: one transposed convolution. [T, fh, fw, 512] -> [T, C, h, w]"""
     weight = embedding.weight.view(-1, PATCH, PATCH, WIDTH).permute(3, 0, 1, 2)
-    extra = [side - ((count - 1) * STRIDE - 2 * PADDING + PATCH) for side, count in zip(size, tokens.shape[1:3])]
+    extra = [
+        side - ((count - 1) * STRIDE - 2 * PADDING + PATCH) for side, count in zip(size, tokens.shape[1:3], strict=True)
+    ]
     picture = F.conv_transpose2d(
         tokens.to(weight.dtype).permute(0, 3, 1, 2), weight, None, STRIDE, PADDING, output_padding=extra
     )
@@ -116,7 +120,8 @@ class FocalAttention(nn.Module):
             result[:, row, :, column] = seen.transpose(0, 1).reshape(
                 queries, WINDOW[0], WINDOW[1], HEADS, WIDTH // HEADS
             )
-        return self.proj(result.view(queries, height, width, WIDTH))
+        projected: Tensor = self.proj(result.view(queries, height, width, WIDTH))
+        return projected
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
@@ -178,11 +183,13 @@ class Block(nn.Module):
         work = self.attn.qkv.weight.dtype
         tokens = self.norm1(x).to(work)
         x = x[:queries] + self.attn(tokens, self._pool(tokens), queries)
-        return x + self.mlp(self.norm2(x).to(work), size)
+        mixed: Tensor = self.mlp(self.norm2(x).to(work), size)
+        return x + mixed
 
     def _pool(self, tokens: Tensor) -> Tensor:
         """One learned mean per window: [T, fh, fw, 512] -> [T, windows, 512]."""
         frames, height, width, _ = tokens.shape
         split = tokens.view(frames, height // WINDOW[0], WINDOW[0], width // WINDOW[1], WINDOW[1], WIDTH)
         windows = split.permute(0, 1, 3, 5, 2, 4).flatten(4).flatten(1, 2)  # [T, windows, 512, 45]
-        return self.pool_layers[0](windows).squeeze(-1)  # type: ignore[no-any-return]
+        pooled: Tensor = self.pool_layers[0](windows)
+        return pooled.squeeze(-1)

@@ -1,4 +1,4 @@
-"""The authors' procedure, exactly: windows of eleven frames every five, references from the whole shot, running means."""
+"""The authors' procedure, exactly: windows of eleven frames, references from the whole shot, running means."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def fill_shot(network: E2FGVI, read: Read, count: int, cache_bytes: int) -> Iter
         gathered = network.propagate(features[: len(neighbours)], store.flows(list(neighbours)))
         filled = network.transform(torch.cat((gathered, features[len(neighbours) :])), len(neighbours))
         for index in wanted:
-            frame, mask = read(index)
+            mask = read(index)[1]
             # [H, W, 3], whole numbers as the authors' program makes them
             new = _predicted(network, filled[index - neighbours.start][None], mask)
             before = means.get(index)
@@ -82,7 +82,7 @@ def _predicted(network: E2FGVI, features: Tensor, mask: Mask) -> NDArray[np.floa
     grey = ((picture + 1) / 2 * 255).cpu().numpy()
     if grey.shape[:2] != (height, width):
         grey = np.clip(cv2.resize(grey, (width, height), interpolation=cv2.INTER_CUBIC), 0, 255)
-    return np.trunc(grey).astype(np.float32)
+    return np.asarray(np.trunc(grey), np.float32)
 
 
 def _finished(frame: Frame, mask: Mask, mean: NDArray[np.float32] | None) -> Frame:

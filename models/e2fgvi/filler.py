@@ -1,0 +1,220 @@
+"""The default procedure: one shot, filled chunk by chunk from long windows around the holes."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator, Sequence
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tam_edit.errors import UsageError
+from tam_edit.models.e2fgvi.features import FeatureStore
+from tam_edit.models.e2fgvi.network import E2FGVI, MULTIPLE_HW
+from tam_edit.models.e2fgvi.pictures import Frame, Mask, checked, masked_input, mirrored, round_up
+from tam_edit.models.e2fgvi.regions import Crop, Region, find_regions
+from tam_edit.models.e2fgvi.windows import End, FillSettings, Window, weights, window, windows_of
+
+Colours = NDArray[np.float32]  # [masked pixels of a frame, 3], in the order of mask indexing
+
+_WHOLE = "the whole picture is masked"
+_HIDDEN = (
+    "most of the hole is masked in every frame that was read for it; where the camera stands still, "
+    "what is put there is invented"
+)
+_SMALLER = "the region around the hole is larger than max_pixels and was filled at a smaller size"
+
+
+class Filler:
+    """Fills the holes of one shot, a chunk at a time and in any order.
+
+    `read(index)` gives (uint8 RGB [H, W, 3], bool mask [H, W]) of a frame of the shot; `frame_count` is its length,
+    or a function of a limit that gives min(length, limit), for streams. `first_frame` numbers the shot's first frame
+    in warnings. A chunk's result depends on the frames of `reads` only and not on what was filled before.
+    """
+
+    def __init__(
+        self,
+        network: E2FGVI,
+        read: Callable[[int], tuple[Frame, Mask]],
+        frame_count: int | End,
+        settings: FillSettings | None = None,
+        *,
+        first_frame: int = 0,
+    ) -> None:
+        self.settings = settings or FillSettings()
+        self.chunk = self.settings.chunk
+        #: Frames on which the network was asked for pixels, in order: what tests ask.
+        self.windows_run: list[int] = []
+        self._network = network
+        self._read = read
+        self._first_frame = first_frame
+        self._end: End = (lambda limit: min(frame_count, limit)) if isinstance(frame_count, int) else frame_count
+        self._store = FeatureStore(network, self._picture, self.settings.cache_bytes)
+        self._frames: OrderedDict[int, tuple[Frame, Mask]] = OrderedDict()
+        self._size_hw: tuple[int, int] | None = None
+        # What windows said of frames that belong to the next chunk.
+        self._tails: OrderedDict[int, dict[int, Colours]] = OrderedDict()
+        self._noted: dict[str, set[int]] = {}
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a person should know of the chunks filled so far, with the frames named."""
+        return [f"frames {_spans(sorted(frames))}: {words}" for words, frames in sorted(self._noted.items())]
+
+    def reads(self, start: int, stop: int) -> tuple[int, ...]:
+        """The frames that decide the result of the chunk [start, stop), in order."""
+        number = self._number(start, stop)
+        needed = set(range(start, stop))
+        for _, seen in windows_of(number, self._end, self.settings):
+            needed.update(seen.frames)
+        return tuple(sorted(needed))
+
+    def fill(self, start: int, stop: int) -> Iterator[Frame]:
+        """The frames of the chunk [start, stop), which must lie on the grid; pixels outside the masks are untouched.
+
+        A chunk without masked pixels runs nothing. Raises UsageError off the grid, and EngineError, MaskError or
+        MaskSizeMismatch for frames and masks that do not fit.
+        """
+        number = self._number(start, stop)
+        shares = {
+            index: weights(index, number, self._end, self.settings)
+            for index in range(start, stop)
+            if self._frame(index)[1].any()
+        }
+        colours: dict[int, dict[int, Colours]] = {}
+        for n in sorted({n for parts in shares.values() for n, _ in parts}):
+            colours[n] = self._colours(n, [index for index, parts in shares.items() if n in dict(parts)], stop)
+        for index in range(start, stop):
+            frame, mask = self._frame(index)
+            if index not in shares:
+                yield frame
+                continue
+            if mask.all():
+                self._note(_WHOLE, index)
+            blended = np.zeros((int(mask.sum()), 3), np.float32)
+            for n, share in shares[index]:
+                blended += np.float32(share) * colours[n].pop(index)
+            filled = frame.copy()
+            filled[mask] = np.clip(np.rint(blended), 0, 255).astype(np.uint8)
+            yield filled
+
+    def _colours(self, number: int, wanted: list[int], stop: int) -> dict[int, Colours]:
+        """What window `number` says of the wanted frames of the chunk that ends at `stop`."""
+        tail = self._tails.pop(number, None)
+        if tail is not None and all(index in tail for index in wanted):
+            return tail
+        seen = window(number, self._end, self.settings)
+        if seen is None:
+            raise UsageError(f"window {number} lies outside the shot")
+        later = [index for index in seen.neighbours if index >= stop and self._frame(index)[1].any()]
+        colours = self._run(number, seen, wanted + later)
+        if later:
+            self._tails[number] = {index: colours.pop(index) for index in later}
+            if len(self._tails) > 2:
+                self._tails.popitem(last=False)
+        return colours
+
+    @torch.inference_mode()
+    def _run(self, number: int, seen: Window, wanted: list[int]) -> dict[int, Colours]:
+        """Run the network on one window and return the colours of the wanted frames' masked pixels."""
+        self.windows_run.append(number)
+        masks = [self._frame(index)[1] for index in seen.neighbours]
+        regions = find_regions(masks, seen.neighbours.start, self._network.variant, self.settings)
+        colours = {index: np.zeros((int(self._frame(index)[1].sum()), 3), np.float32) for index in wanted}
+        for region in regions:
+            present = [index for index in wanted if _part(self._frame(index)[1], region).any()]
+            if not present:
+                continue
+            self._look(region, seen, present)
+            count = len(seen.neighbours)
+            keys = [(index, region.crop(index)) for index in seen.frames]
+            features = self._store.features(keys)
+            gathered = self._network.propagate(features[:count], self._store.flows(keys[:count]))
+            filled = self._network.transform(torch.cat((gathered, features[count:])), count)
+            for index in present:
+                mask = self._frame(index)[1]
+                # Only this region's part of the mask; all of them in the order of the whole mask.
+                part = np.zeros_like(mask)
+                rows = slice(region.hole.top, region.hole.bottom), slice(region.hole.left, region.hole.right)
+                part[rows] = mask[rows]
+                crop = region.crop(index)
+                place = index - seen.neighbours.start
+                picture = self._decoded(filled[place : place + 1], crop)
+                colours[index][part[mask]] = picture[part[crop.slices]]
+        return colours
+
+    def _decoded(self, features: Tensor, crop: Crop) -> NDArray[np.float32]:
+        """The network's picture of a crop at the crop's own size: [height, width, 3] in 0..255."""
+        height, width = crop.scaled_hw
+        picture = self._network.decode(features)[0, :, :height, :width].permute(1, 2, 0)
+        grey = ((picture + 1) * 127.5).cpu().numpy()
+        if crop.scaled_hw != (crop.height, crop.width):
+            grey = cv2.resize(grey, (crop.width, crop.height), interpolation=cv2.INTER_CUBIC)
+        return np.asarray(grey, np.float32)
+
+    def _picture(self, key: Hashable) -> Tensor:
+        """The network's input for a frame and its crop: masked, scaled where needed, mirrored to fit."""
+        assert isinstance(key, tuple)
+        index, crop = key
+        frame, mask = (part[crop.slices] for part in self._frame(index))
+        if crop.scaled_hw != (crop.height, crop.width):
+            size_wh = crop.scaled_hw[::-1]
+            smaller = crop.scaled_hw[0] * crop.scaled_hw[1] < crop.height * crop.width
+            frame = cv2.resize(frame, size_wh, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
+            # Any pixel that a masked one touches: nothing of the object may leak in.
+            mask = cv2.resize(mask.astype(np.float32), size_wh, interpolation=cv2.INTER_AREA) > 0
+        size_hw = (round_up(crop.scaled_hw[0], MULTIPLE_HW[0]), round_up(crop.scaled_hw[1], MULTIPLE_HW[1]))
+        return mirrored(masked_input(frame, mask, self._network.device), size_hw)
+
+    def _look(self, region: Region, seen: Window, present: Sequence[int]) -> None:
+        """Note what cannot come out well."""
+        never = np.logical_and.reduce([_part(self._frame(index)[1], region) for index in seen.frames])
+        for index in present:
+            mask = _part(self._frame(index)[1], region)
+            if 2 * int((mask & never).sum()) > int(mask.sum()):
+                self._note(_HIDDEN, index)
+            crop = region.crop(index)
+            if crop.scaled_hw != (crop.height, crop.width) and self._network.variant == "hq":
+                self._note(_SMALLER, index)
+
+    def _note(self, words: str, index: int) -> None:
+        self._noted.setdefault(words, set()).add(self._first_frame + index)
+
+    def _frame(self, index: int) -> tuple[Frame, Mask]:
+        """A frame and its mask, checked; the last ones are kept."""
+        held = self._frames.get(index)
+        if held is None:
+            frame, mask = self._read(index)
+            held = checked(np.asarray(frame), np.asarray(mask), self._first_frame + index, self._size_hw)
+            self._size_hw = (held[0].shape[0], held[0].shape[1])
+            self._frames[index] = held
+            most = max(self.settings.cache_bytes // (held[0].nbytes + held[1].nbytes), 1)
+            while len(self._frames) > most:
+                self._frames.popitem(last=False)
+        else:
+            self._frames.move_to_end(index)
+        return held
+
+    def _number(self, start: int, stop: int) -> int:
+        if start < 0 or start % self.chunk or stop != self._end(start + self.chunk) or start >= stop:
+            raise UsageError(f"frames {start}:{stop} are no chunk: chunks begin at multiples of {self.chunk}")
+        return start // self.chunk
+
+
+def _part(mask: Mask, region: Region) -> Mask:
+    return mask[region.hole.top : region.hole.bottom, region.hole.left : region.hole.right]
+
+
+def _spans(frames: Sequence[int]) -> str:
+    """3, 4, 5, 9 -> "3-5, 9"."""
+    runs: list[list[int]] = []
+    for frame in frames:
+        if runs and frame == runs[-1][1] + 1:
+            runs[-1][1] = frame
+        else:
+            runs.append([frame, frame])
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
