@@ -248,20 +248,31 @@ def orientation_of(frame: VideoFrame) -> tuple[Orientation, tuple[int, ...] | No
 
 
 def _timestamps(stream: VideoStream, seen: _Seen) -> tuple[list[int], bool]:
-    """(strictly increasing pts, whether they are the file's own)."""
+    """(strictly increasing pts, whether they are the file's own).
+
+    Where many are missing or go back (AVI and bare streams number packets, not pictures) an even rate is all there is;
+    a single step back (a joined recording) goes on from where it was.
+    """
     usual = _usual_duration(stream, seen)
-    missing = sum(stamp is None for stamp in seen.raw_pts)
-    if missing * 10 > len(seen.raw_pts):  # AVI and bare streams number packets, not pictures: an even rate is all there is
-        rate = _positive(stream.average_rate) or _positive(stream.guessed_rate) or Fraction(25)
-        step = max(round(1 / (rate * (stream.time_base or 1 / rate))), 1)
-        return [step * index for index in range(len(seen.raw_pts))], False
+    known = [stamp for stamp in seen.raw_pts if stamp is not None]
+    back = sum(later < earlier for earlier, later in zip(known, known[1:], strict=False))
+    if (len(seen.raw_pts) - len(known) + back) * 10 > len(seen.raw_pts):
+        start = min(known, default=0)
+        return [start + usual * index for index in range(len(seen.raw_pts))], False
     stamps: list[int] = []
-    own = missing == 0
+    own, shift = True, 0
     for pts, dts in zip(seen.raw_pts, seen.raw_dts, strict=True):
-        stamp = pts if pts is not None else dts
-        if stamp is None or (stamps and stamp <= stamps[-1]):
+        raw = pts if pts is not None else dts
+        stamp = raw + shift if raw is not None else None
+        if pts is None or (stamps and stamp is not None and stamp <= stamps[-1]):
             own = False
-            stamp = (stamps[-1] + (usual if pts is None else 1)) if stamps else 0
+        if stamp is None:
+            stamp = stamps[-1] + usual if stamps else 0
+        elif stamps and stamp < stamps[-1]:
+            shift += stamps[-1] + usual - stamp
+            stamp = stamps[-1] + usual
+        elif stamps and stamp == stamps[-1]:
+            stamp += 1
         stamps.append(stamp)
     return stamps, own
 
@@ -277,14 +288,14 @@ def _last_duration(container: InputContainer, stream: VideoStream, seen: _Seen, 
 
 
 def _usual_duration(stream: VideoStream, seen: _Seen) -> int:
-    stamps = [stamp for stamp in seen.raw_pts if stamp is not None] if None not in seen.raw_pts else []
-    steps = [later - earlier for earlier, later in zip(stamps, stamps[1:], strict=False) if later > earlier]
-    if steps:
-        return sorted(steps)[len(steps) // 2]
-    if seen.packet_duration:
-        return seen.packet_duration
-    rate = stream.average_rate or Fraction(25)
-    return max(round(1 / (rate * (stream.time_base or Fraction(1, 25)))), 1)
+    """The step between frames that is met most, in the stream's time base; from the frame rate where none is known."""
+    known = [stamp for stamp in seen.raw_pts if stamp is not None]
+    steps = sorted(later - earlier for earlier, later in zip(known, known[1:], strict=False))
+    if steps and steps[0] > 0 and len(known) == len(seen.raw_pts):
+        return steps[len(steps) // 2]
+    rate = _positive(stream.average_rate) or _positive(stream.guessed_rate) or Fraction(25)
+    from_rate = round(1 / (rate * stream.time_base)) if stream.time_base else 1
+    return max(from_rate if steps or not seen.packet_duration else seen.packet_duration, 1)
 
 
 def _source(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ ENCODERS = {
 }
 DEFAULT_CRF = {"h264": 16, "hevc": 16, "vp9": 18, "av1": 18}
 CRF_MOST = {"h264": 51, "hevc": 51, "vp9": 63, "av1": 63}
-PRESETS = {"h264": "veryfast", "hevc": "superfast", "vp9": "5", "av1": "10"}
+PRESETS = {"h264": "veryfast", "hevc": "superfast", "vp9": "5", "av1": "8"}
 # How far a packet may come before its turn to be shown, with the B-frame settings below.
 REORDER = {"h264": 2, "hevc": 2}
 MUST_BE_EVEN = frozenset({"h264", "hevc", "av1"})  # their cropping counts in chroma samples
@@ -89,7 +90,7 @@ def choose(
         return _pictures(source, container, pattern)
     warnings: list[str] = []
     name = _codec(source, container, codec, lossless)
-    pixel_format = _pixel_format(source, name, lossless, warnings)
+    pixel_format = _pixel_format(source, name, container, lossless, warnings)
     if crf is not None and name not in CRF_MOST:
         warnings.append(f"{name} knows no crf; it is not used")
         crf = None
@@ -151,12 +152,15 @@ def _codec(source: ClipSource, container: str, codec: str, lossless: bool) -> st
         if lossless and name in {"prores", "av1"}:
             raise UsageError(f"{name} cannot be lossless; choose ffv1 in .mkv, or leave --lossless away")
         return name
-    deep = source.bit_depth > 8
+    layout = layout_of(source.pixel_format)
+    deep = layout.bits > 8
     if container == "webm":
         return "av1" if deep and not lossless else "vp9"
     if lossless and container == "matroska":
         return "ffv1"
-    if lossless and _odd(source, layout_of(source.pixel_format)) and not deep and container == "mp4":
+    if lossless and layout.family == "rgb":
+        return "hevc"  # H.264 has no RGB here
+    if lossless and _odd(source, layout) and not deep and container == "mp4":
         return "vp9"  # the only one there that keeps 4:2:0 of odd size
     return "hevc" if deep else "h264"
 
@@ -166,21 +170,25 @@ def _odd(source: ClipSource, layout: Layout) -> bool:
     return bool(width % (1 << layout.shift_x) or height % (1 << layout.shift_y))
 
 
-def _pixel_format(source: ClipSource, codec: str, lossless: bool, warnings: list[str]) -> str:
+def _pixel_format(source: ClipSource, codec: str, container: str, lossless: bool, warnings: list[str]) -> str:
     """The encoder's format nearest to the source's: exact where it can be, else more rather than less."""
     known = Codec(ENCODERS[codec], "w").video_formats or []
     names = {form.name for form in known}
     layout = layout_of(source.pixel_format)
     if codec in {"vp9", "h264", "hevc", "av1"}:
-        names = {name for name in names if not name.startswith(("yuva", "gbra", "yuvj", "nv"))}
-        if not lossless:
-            names = {name for name in names if not name.startswith(("gbr", "gray"))}
+        # Grey goes as luma with neutral chroma, which every player shows; RGB stays RGB only where nothing may be lost.
+        left_out = ("yuva", "gbra", "yuvj", "nv", "gray") if lossless else ("yuva", "gbr", "yuvj", "nv", "gray")
+        names = {name for name in names if not name.startswith(left_out)}
+    if codec == "vp9" and container == "mp4":
+        names.discard("yuv440p")  # its vpcC box has no number for it
     if layout.name in names and not (codec in MUST_BE_EVEN and _odd(source, layout)):
         return layout.name
     if layout.family == "rgb" and layout.bits == 8 and codec == "ffv1":
         return "bgra" if layout.alpha else "bgr0"
     best = min(names, key=lambda name: _loss(source, layout, name, codec, lossless))
     _say_changes(layout, best, codec, warnings)
+    if lossless and warnings:
+        warnings.append(f"so the result is not lossless in {container}; FFV1 in .mkv is")
     return best
 
 
@@ -196,10 +204,12 @@ def _loss(source: ClipSource, layout: Layout, name: str, codec: str, lossless: b
     family = {"yuv": 0, "grey": 1, "rgb": 2}
     from_rgb = layout.family == "rgb" and other.family == "yuv"
     # RGB and grey go to 4:2:0 unless lossless: many players show nothing else.
-    want_x, want_y = (1, 1) if layout.family != "yuv" and not lossless else (layout.shift_x, layout.shift_y)
+    small = layout.family == "grey" or (layout.family == "rgb" and not lossless)
+    want_x, want_y = (1, 1) if small else (layout.shift_x, layout.shift_y)
     return (
         impossible,
-        layout.family != other.family if lossless else layout.family != "grey" and other.family == "grey",
+        layout.family != "grey" and other.family == "grey",
+        lossless and layout.family == "rgb" and other.family != "rgb",
         max(layout.bits - other.bits, 0),
         max(other.shift_x - want_x, 0) + max(other.shift_y - want_y, 0),
         layout.alpha and not other.alpha,
@@ -243,6 +253,7 @@ def _options(
         common = {"deadline": "good", "cpu-used": preset, "row-mt": "0", "tile-columns": "1", "auto-alt-ref": "0"}
         return {**common, **({"lossless": "1"} if lossless else {"crf": str(crf), "b": "0"})}, 0
     if codec == "av1":
+        os.environ.setdefault("SVT_LOG", "1")  # it writes to stderr past FFmpeg's log: errors only
         return {"preset": preset, "crf": str(crf), "svtav1-params": "pred-struct=1:lp=1"}, 0
     if codec == "ffv1":
         return {"level": "3", "coder": "1", "context": "0", "slices": "4", "slicecrc": "1"}, 0
