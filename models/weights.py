@@ -192,19 +192,24 @@ def sha256_of(path: Path, *, fresh: bool = False) -> str:
     note = read_note(path)
     if not fresh and note.sha256 and (note.size_bytes, note.mtime_ns) == (state.st_size, state.st_mtime_ns):
         return note.sha256
+    sha256 = digest_file(path)
+    keep_note(path, size_bytes=state.st_size, mtime_ns=state.st_mtime_ns, sha256=sha256)
+    return sha256
+
+
+def digest_file(path: Path) -> str:
+    """Return the SHA-256 (hex) of a file's bytes as they are now."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while block := stream.read(_BLOCK):
             digest.update(block)
-    sha256 = digest.hexdigest()
-    keep_note(path, size_bytes=state.st_size, mtime_ns=state.st_mtime_ns, sha256=sha256)
-    return sha256
+    return digest.hexdigest()
 
 
 def read_note(path: Path) -> Note:
     """Return what is remembered of a checkpoint; an empty note if nothing is, or nothing that makes sense."""
     try:
-        read = json.loads(_note_path(path).read_text(encoding="utf-8"))
+        read = json.loads(note_path(path).read_text(encoding="utf-8"))
         return Note(**read)
     except (OSError, ValueError, TypeError):
         return Note()
@@ -212,7 +217,7 @@ def read_note(path: Path) -> Note:
 
 def keep_note(path: Path, **changes: str | int | None) -> None:
     """Remember something of a checkpoint; where the folder cannot be written, it is not remembered."""
-    place = _note_path(path)
+    place = note_path(path)
     part = place.with_name(f"{place.name}.{os.getpid()}.part")
     values = {name: value for name, value in {**vars(read_note(path)), **changes}.items() if value is not None}
     with contextlib.suppress(OSError):
@@ -269,5 +274,15 @@ def _entry_of_file(keys: tuple[str, ...], path: Path) -> WeightsEntry:
     return WEIGHTS[keys[-1]]
 
 
-def _note_path(path: Path) -> Path:
+def note_path(path: Path) -> Path:
+    """Return where what is remembered of a checkpoint is kept."""
     return path.with_name(f".{path.name}.json")
+
+
+def __getattr__(name: str) -> object:
+    """Give `fetch` here too; requests and pooch come in only when it is asked for."""
+    if name == "fetch":
+        from tam_edit.models.weights_fetch import fetch
+
+        return fetch
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
