@@ -10,16 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-
-from tam_edit.errors import EngineError, MaskSizeMismatch, UsageError
 from tam_edit.models.classic.fill_chain import chains, sampled
-from tam_edit.models.classic.fill_fuse import Candidate, composed, fused, smooth_fill, weighed
-from tam_edit.models.classic.fill_membrane import Bools, Floats, grown
+from tam_edit.models.classic.fill_fuse import CHAIN_LATER, REFERENCE, Candidate, composed, fused, smooth_fill, weighed
+from tam_edit.models.classic.fill_membrane import Bools, grown, mean_size
 from tam_edit.models.classic.fill_reference import Box, box_around, chosen, registered
 from tam_edit.models.classic.fill_scene import Recent, Rgb, Scene
 
+from tam_edit.errors import EngineError, MaskSizeMismatch, UsageError
+
 BOX_MARGIN_PX = 40
-SMOOTH_WEIGHT = 0.01
 
 
 @dataclass(frozen=True)
@@ -105,8 +104,8 @@ class Filler:
         box = box_around(hole, BOX_MARGIN_PX)
         parts = [weighed(scene, index, box, one, settings.guard_px) for one in self._candidates(index, box)]
         total, mass = fused(scene, box, [part for part in parts if part is not None], points)
-        smooth = smooth_fill(scene, index, box, points)
-        values = (total + SMOOTH_WEIGHT * smooth) / (mass + SMOOTH_WEIGHT)[:, None]
+        smooth, weight = smooth_fill(scene, index, box, points)
+        values = (total + weight[:, None] * smooth) / (mass + weight)[:, None]
         return composed(rgb, mask, values)
 
     def _candidates(self, index: int, box: Box) -> Iterator[Candidate]:
@@ -117,18 +116,22 @@ class Filler:
         corner = np.array([box.x0, box.y0], np.float32)
         points = np.argwhere(wanted)[:, ::-1].astype(np.float32) + corner
         for direction, stop in ((-1, low), (1, high - 1)):
-            for origin in chains(scene, index, points, direction, stop, settings.sightings):
+            for rank, origin in enumerate(chains(scene, index, points, direction, stop, settings.sightings)):
                 frame = np.full(hole.shape, -1, np.int32)
                 frame[wanted] = origin.frame
                 xy = np.zeros((*hole.shape, 2), np.float32)
                 xy[wanted] = origin.xy
-                yield Candidate(frame, xy, frame >= 0, np.abs(frame - index).astype(np.float32), dense=False)
+                drift = np.zeros(hole.shape, np.float32)
+                drift[wanted] = origin.drift_px
+                yield Candidate(
+                    frame, xy, frame >= 0, np.abs(frame - index).astype(np.float32), drift, min(rank, CHAIN_LATER)
+                )
         inner = np.argwhere(hole)[:, ::-1].astype(np.float32) + corner
         for frame_index in chosen(scene, index, inner, low, high, settings.references):
             xy, valid = registered(scene, index, frame_index, box)
             frame = np.full(hole.shape, frame_index, np.int32)
             distance = np.full(hole.shape, abs(frame_index - index), np.float32)
-            yield Candidate(frame, xy, valid, distance, dense=True)
+            yield Candidate(frame, xy, valid, distance, np.zeros(hole.shape, np.float32), REFERENCE)
 
     def _steadied(self, index: int) -> Rgb:
         """One temporal pass: the mean with what the neighbours' fills say, weighted by agreement."""
@@ -145,7 +148,7 @@ class Filler:
             there = local + sampled(scene.step(index, direction).flow, local)
             source = ((there + 0.5) * scale - 0.5).astype(np.float32)
             other = sampled(self._first(index + direction), source)
-            gap = np.abs(other - own).mean(-1)
+            gap = mean_size(other - own)
             inside = ((source >= 0) & (source <= np.array(scene.size_wh) - 1)).all(-1)
             weight = np.where(inside, np.exp(-gap / 12), 0).astype(np.float32)
             total += weight[:, None] * other

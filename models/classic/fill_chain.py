@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-
-from tam_edit.models.classic.fill_membrane import Bools, Floats
+from tam_edit.models.classic.fill_membrane import Bools, Floats, squared
 from tam_edit.models.classic.fill_scene import Scene
 
 DRIFT_PX = 3.0  # beyond this forward-backward disagreement, summed along the way, a chain has lost its pixel
@@ -64,7 +63,7 @@ def chains(scene: Scene, index: int, points: Floats, direction: int, stop: int, 
         flow = sampled(scene.step(frame, direction).flow, xy)
         xy = xy + flow
         back = sampled(scene.step(there, -direction).flow, xy)
-        drift = drift + np.sqrt(((flow + back) ** 2).sum(-1))
+        drift = drift + np.sqrt(squared(flow + back))
         keep = inside(xy, scene.work_wh, 0.5) & (drift < DRIFT_PX)
         alive, xy, drift = alive[keep], xy[keep], drift[keep]
         if not len(alive):

@@ -19,40 +19,43 @@ def membrane(values: Floats, known: Bools, sweeps: int = 3) -> Floats:
     zeros where nothing at all is known. A pyramid (push-pull: Gortler et al. 1996) with Jacobi sweeps of Laplace's
     equation at every level.
     """
-    height, width, channels = values.shape
     if known.all():
         return values.copy()
     if not known.any():
         return np.zeros_like(values)
-    weight = known.astype(np.float32)
-    levels = [(values * weight[..., None], weight)]
-    while min(levels[-1][1].shape) > 2 and not levels[-1][1].all():
-        levels.append(_halved(*levels[-1]))
-    coarse, weight = levels[-1]
-    mean = (coarse * weight[..., None]).sum((0, 1)) / max(float(weight.sum()), 1e-6)
-    filled = np.where(weight[..., None] > 0, coarse, mean.astype(np.float32))
-    for fine, weight in reversed(levels[:-1]):
-        height, width = weight.shape
-        free = weight == 0
-        filled = cv2.resize(filled, (width, height), interpolation=cv2.INTER_LINEAR).reshape(height, width, channels)
-        keep = weight[..., None] > 0
-        filled = np.where(keep, fine, filled)
-        if free.any():
-            for _ in range(sweeps):
-                spread = cv2.filter2D(filled, -1, _CROSS, borderType=cv2.BORDER_REPLICATE)
-                filled = np.where(keep, fine, spread.reshape(filled.shape))
+    weight = known.astype(np.float32)[..., None]
+    levels = [(values * weight, 1 - weight)]
+    while min(weight.shape[:2]) > 2 and weight.min() == 0:
+        values, weight = halved(*levels[-1])
+        levels.append((values, 1 - weight))
+    values, free = levels[-1]
+    mean = values.sum((0, 1)) / max(float((1 - free).sum()), 1e-6)
+    filled = values + free * mean.astype(np.float32)
+    for values, free in reversed(levels[:-1]):
+        height, width = values.shape[:2]
+        filled = cv2.resize(filled, (width, height), interpolation=cv2.INTER_LINEAR).reshape(values.shape)
+        filled *= free
+        filled += values
+        for _ in range(sweeps):
+            filled = cv2.filter2D(filled, -1, _CROSS, borderType=cv2.BORDER_REPLICATE).reshape(values.shape)
+            filled *= free
+            filled += values
     return filled
 
 
-def _halved(values: Floats, weight: Floats) -> tuple[Floats, Floats]:
-    """2x2 means over the known pixels; a coarse pixel is known if any of its four is."""
-    height, width = weight.shape
-    pad = ((0, height % 2), (0, width % 2))
-    weight = np.pad(weight, pad)
-    values = np.pad(values, (*pad, (0, 0))) * weight[..., None]
-    total = weight[0::2, 0::2] + weight[1::2, 0::2] + weight[0::2, 1::2] + weight[1::2, 1::2]
-    mass = values[0::2, 0::2] + values[1::2, 0::2] + values[0::2, 1::2] + values[1::2, 1::2]
-    return mass / np.maximum(total, 1)[..., None], np.minimum(total, 1)
+def halved(values: Floats, free: Floats) -> tuple[Floats, Floats]:
+    """2x2 means over the known pixels; a coarse pixel is known (1) if any of its four is. Unknown values are zero.
+
+    values: float32 [H, W, C]; free: float32 [H, W, 1], 1 where unknown. Returns values and known."""
+    height, width, channels = values.shape
+    weight = 1 - free[..., 0]
+    if height % 2 or width % 2:
+        weight = cv2.copyMakeBorder(weight, 0, height % 2, 0, width % 2, cv2.BORDER_CONSTANT)
+        values = cv2.copyMakeBorder(values, 0, height % 2, 0, width % 2, cv2.BORDER_CONSTANT)
+    size = (-(-width // 2), -(-height // 2))
+    mass = cv2.resize(values, size, interpolation=cv2.INTER_AREA).reshape(size[1], size[0], channels)
+    total = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)[..., None]
+    return mass / np.maximum(total, 0.125), (total > 0).astype(np.float32)
 
 
 def blurred(values: Floats, known: Bools, sigma_px: float) -> Floats:
@@ -70,3 +73,15 @@ def grown(mask: Bools, radius_px: float) -> Bools:
         return mask.copy()
     distance = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     return np.asarray(distance <= radius_px)
+
+
+def squared(vectors: Floats) -> Floats:
+    """Squared lengths of vectors [..., 2]; far quicker than a sum over so short an axis."""
+    x, y = vectors[..., 0], vectors[..., 1]
+    return np.asarray(x * x + y * y)
+
+
+def mean_size(difference: Floats) -> Floats:
+    """Mean absolute value over three channels [..., 3]."""
+    size = np.abs(difference)
+    return np.asarray((size[..., 0] + size[..., 1] + size[..., 2]) / np.float32(3))

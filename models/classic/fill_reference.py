@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-
 from tam_edit.models.classic.fill_chain import inside
-from tam_edit.models.classic.fill_membrane import Bools, Floats, grown, membrane
+from tam_edit.models.classic.fill_membrane import Bools, Floats, grown, membrane, squared
 from tam_edit.models.classic.fill_scene import Scene, fitted_camera, grid, moved
 
 DISTANCES = (1, 2, 3, 4, 6, 8, 11, 14, 18, 22, 27, 32, 37, 42, 48)
@@ -94,7 +93,7 @@ def registered(scene: Scene, index: int, frame: int, box: Box) -> tuple[Floats, 
     local = fitted_camera(base[pick], (base + flow)[pick]) if int(pick.sum()) >= 40 else np.eye(3)
     rigid = moved(local, base) - base
     residual = flow - rigid
-    small = trusted & ((residual**2).sum(-1) < SMALL_RESIDUAL_PX**2)
+    small = trusted & (squared(residual) < SMALL_RESIDUAL_PX**2)
     residual = membrane(residual, small)
     xy = moved(scene.camera(index, frame), base + rigid + residual)
     valid = inside(xy, scene.work_wh, 0.5)

@@ -10,8 +10,7 @@ from typing import TypeVar
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-
-from tam_edit.models.classic.fill_membrane import Bools, Floats, grown, membrane
+from tam_edit.models.classic.fill_membrane import Bools, Floats, grown, membrane, squared
 
 Rgb = NDArray[np.uint8]
 Read = Callable[[int], tuple[Rgb, Bools]]
@@ -22,7 +21,7 @@ FLOW_GUARD_PX = 5  # flow this near to a hole has seen the hole's patch and is n
 
 
 class Recent(OrderedDict[int, Value]):
-    """The last `limit` values made, by frame index: bounded, and a pure cache (what it holds never changes a result)."""
+    """The last `limit` values made, by frame index: a pure cache, what it holds never changes a result."""
 
     def __init__(self, limit: int) -> None:
         super().__init__()
@@ -167,10 +166,10 @@ def _completed(flow: Floats, reverse: Floats, here: Small, there: Small) -> Step
     base = grid(height, width)
     end = base + flow
     back = cv2.remap(reverse, end[..., 0], end[..., 1], cv2.INTER_LINEAR)
-    error = ((flow + back) ** 2).sum(-1)
+    error = squared(flow + back)
     inside = (end[..., 0] >= 0) & (end[..., 1] >= 0) & (end[..., 0] <= width - 1) & (end[..., 1] <= height - 1)
     calm = cv2.remap(there.calm.astype(np.uint8), end[..., 0], end[..., 1], cv2.INTER_NEAREST) > 0
-    holds = error < 0.25 + 0.01 * ((flow**2).sum(-1) + (back**2).sum(-1))
+    holds = error < 0.25 + 0.01 * (squared(flow) + squared(back))
     measured = here.calm & calm & inside & holds
     pick = np.zeros_like(measured)
     pick[2::5, 2::5] = True
