@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -9,6 +11,8 @@ import numpy as np
 
 from tam_edit.errors import MaskError
 from tam_edit.masks import LabelMap
+
+_NAMES = "tam-edit objects"
 
 
 @cache
@@ -27,13 +31,35 @@ def davis_palette() -> bytes:
     return palette.tobytes()
 
 
-def write_label_png(path: Path, label_map: LabelMap) -> None:
-    """Write uint8 [H, W] as an indexed PNG; viewers show the DAVIS colours, readers get the labels."""
+def write_label_png(path: Path, label_map: LabelMap, names: Sequence[str] = ()) -> None:
+    """Write uint8 [H, W] as an indexed PNG; viewers show the DAVIS colours, readers get the labels.
+
+    names: of labels 1, 2, ..; they go into a text chunk, which other programs ignore.
+    """
     from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
 
     picture = Image.fromarray(label_map)
     picture.putpalette(davis_palette())
-    picture.save(path, format="PNG", optimize=False)
+    notes = PngInfo()
+    if names:
+        notes.add_itxt(_NAMES, json.dumps(list(names), ensure_ascii=False))
+    picture.save(path, format="PNG", pnginfo=notes)
+
+
+def label_names(path: Path) -> dict[int, str]:
+    """The names that `write_label_png` left in a PNG, by label; empty for anyone else's."""
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        text = getattr(picture, "text", {}).get(_NAMES)
+    if text is None:
+        return {}
+    try:
+        names = json.loads(text)
+    except json.JSONDecodeError:
+        return {}  # someone else's note of the same name
+    return {label: str(name) for label, name in enumerate(names, start=1)} if isinstance(names, list) else {}
 
 
 def read_label_png(path: Path) -> LabelMap:
