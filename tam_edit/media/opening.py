@@ -12,7 +12,8 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from tam_edit.errors import NoVideoStream, SourceMissing, SourceUnreadable
+from tam_edit.errors import ClipEmpty, ClipTruncated, NoVideoStream, SourceMissing, SourceUnreadable
+from tam_edit.media.structure import missing_bytes
 
 # FFmpeg writes to stderr from its own threads; what matters is raised or found by the probe.
 av.logging.set_level(None)
@@ -21,7 +22,7 @@ PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp",
 
 
 def open_source(path: str | Path) -> InputContainer:
-    """Open a file for demuxing. Raises SourceMissing, SourceUnreadable."""
+    """Open a file for demuxing. Raises SourceMissing, SourceUnreadable, ClipEmpty, ClipTruncated."""
     place = Path(path)
     if not place.exists():
         raise SourceMissing(f"{place}: there is no such file; put it back, or name where it is now")
@@ -29,7 +30,16 @@ def open_source(path: str | Path) -> InputContainer:
         return cast(InputContainer, av.open(str(place), mode="r", metadata_errors="replace"))
     except PermissionError as error:
         raise SourceUnreadable(f"{place}: no permission to read it; change its rights (chmod +r)") from error
+    except av.error.EOFError as error:
+        if place.stat().st_size:
+            raise ClipEmpty(f"{place}: ends before its first frame; choose another file") from error
+        raise SourceUnreadable(f"{place}: the file is empty; get a whole copy") from error
     except (av.error.FFmpegError, OSError, ValueError) as error:
+        if lacking := missing_bytes(place):
+            raise ClipTruncated(
+                f"{place}: the file breaks off ({lacking} bytes are missing, its index among them); "
+                "no frame of it could be read. Get a whole copy"
+            ) from error
         raise SourceUnreadable(f"{place}: not a video that FFmpeg can open ({describe(error)}){hint(place)}") from error
 
 
@@ -57,5 +67,6 @@ def edited_stream(container: InputContainer, path: str | Path) -> VideoStream:
                 f"{path}: no decoder for its video (stream {stream.index}); convert it to another codec"
             )
         return stream
-    held = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
-    raise NoVideoStream(f"{path}: holds {held}, but no video stream; choose a file with moving pictures")
+    held = ", ".join(sorted({stream.type for stream in container.streams}))
+    found = f"only {held}" if held else "no streams at all"
+    raise NoVideoStream(f"{path}: has no video stream ({found}); choose a file with moving pictures")

@@ -11,14 +11,26 @@ import av.error
 import numpy as np
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
+from PIL import Image
 
-from tam_edit.clip import ClipSource
+from tam_edit.clip import ClipSource, Orientation
 from tam_edit.errors import SourceUnreadable, UsageError
 from tam_edit.media.convert import rgb_small
 from tam_edit.media.digests import list_pictures
 from tam_edit.media.opening import describe, open_source
 
 DEFAULT_RATE = Fraction(25)
+EXIF_ORIENTATION = 0x0112
+# Exif 2.32, section 4.6.4: how the rows and columns are to be shown, as our mirroring and clockwise turns.
+BY_EXIF = {
+    2: Orientation(0, True),
+    3: Orientation(2),
+    4: Orientation(2, True),
+    5: Orientation(3, True),
+    6: Orientation(1),
+    7: Orientation(1, True),
+    8: Orientation(3),
+}
 
 
 def read_picture(path: Path) -> VideoFrame:
@@ -33,6 +45,16 @@ def read_picture(path: Path) -> VideoFrame:
     return frames[0]
 
 
+def exif_orientation(path: Path) -> Orientation:
+    """How a picture's EXIF tag says it is to be shown."""
+    try:
+        with Image.open(path) as picture:
+            tag = int(picture.getexif().get(EXIF_ORIENTATION, 1))
+    except (OSError, ValueError, TypeError, SyntaxError):
+        return Orientation()  # no tag that can be read: FFmpeg has decoded the picture, and that is what counts
+    return BY_EXIF.get(tag, Orientation())
+
+
 def probe_pictures(
     folder: Path,
     *,
@@ -44,7 +66,7 @@ def probe_pictures(
 
     Every picture is decoded once. Raises ClipEmpty, SourceUnreadable (a broken picture, or one of another size).
     """
-    from tam_edit.media.probe import chroma_location_of, colour_of, orientation_of  # the two know each other; this way round when called
+    from tam_edit.media.probe import chroma_location_of, colour_of  # the two know each other; this way round when called
 
     paths = list_pictures(folder)
     if frame_rate is not None and frame_rate <= 0:
@@ -54,7 +76,7 @@ def probe_pictures(
     if frame_rate is None:
         warnings.append(f"{folder}: pictures have no frame rate; {DEFAULT_RATE} frames a second are taken")
     first = read_picture(paths[0])
-    orientation, display_matrix, _ = orientation_of(first)
+    orientation = exif_orientation(paths[0])
     mixed: set[str] = set()
     for index, path in enumerate(paths):
         frame = first if index == 0 else read_picture(path)
@@ -63,7 +85,7 @@ def probe_pictures(
                 f"{path}: is {frame.width}x{frame.height}, {paths[0].name} is {first.width}x{first.height}; "
                 "all pictures of a clip must have one size"
             )
-        if orientation_of(frame)[0] != orientation:
+        if exif_orientation(path) != orientation:
             raise SourceUnreadable(f"{path}: is turned otherwise than {paths[0].name}; turn all pictures one way")
         mixed.add(frame.format.name)
         if on_picture is not None:
@@ -90,6 +112,6 @@ def probe_pictures(
         colour=colour_of(first, None),
         frame_rate=rate,
         warnings=tuple(warnings),
-        display_matrix=display_matrix,
+        display_matrix=None if orientation.is_identity else orientation.to_display_matrix(),
         chroma_location=chroma_location_of(first, paths[0].suffix.lower().lstrip(".")),
     )

@@ -109,7 +109,7 @@ class _Seen:
             self.corrupt.append(index)
         self.interlaced += bool(frame.interlaced_frame)
         if not self.captions and index < CAPTIONS_LOOKED_FOR_FRAMES:
-            self.captions = frame.side_data.get("A53_CC") is not None
+            self.captions = side_data(frame, "A53_CC") is not None
         return True
 
     def fail(self, error: Exception) -> None:
@@ -237,14 +237,24 @@ def chroma_location_of(frame: VideoFrame, codec: str) -> int:
     return CHROMA_TOP_LEFT if int(frame.colorspace) in {9, 10} and codec in {"hevc", "av1"} else CHROMA_LEFT
 
 
+def side_data(frame: VideoFrame, kind: str) -> bytes | None:
+    """A decoded frame's side data of one kind; None also where PyAV does not know another kind beside it (EXIF)."""
+    try:
+        held: Any = frame.side_data.get(kind)
+    except ValueError:
+        return None
+    return None if held is None else bytes(held)
+
+
 def orientation_of(frame: VideoFrame) -> tuple[Orientation, tuple[int, ...] | None, bool]:
     """(orientation, display matrix as stored, understood) of a decoded frame."""
-    held: Any = frame.side_data.get("DISPLAYMATRIX")
+    held = side_data(frame, "DISPLAYMATRIX")
     if held is None:
-        return Orientation(), None, True
-    matrix = tuple(int(value) for value in np.frombuffer(bytes(held), dtype=np.int32)[:9])
-    found = Orientation.from_display_matrix(matrix)
-    return found or Orientation(), matrix, found is not None
+        found = Orientation(-round(frame.rotation / 90) % 4)
+        return found, None if found.is_identity else found.to_display_matrix(), True
+    matrix = tuple(int(value) for value in np.frombuffer(held, dtype=np.int32)[:9])
+    understood = Orientation.from_display_matrix(matrix)
+    return understood or Orientation(), matrix, understood is not None
 
 
 def _timestamps(stream: VideoStream, seen: _Seen) -> tuple[list[int], bool]:

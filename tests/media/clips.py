@@ -11,6 +11,7 @@ from typing import Any
 import av
 import numpy as np
 from av.codec.context import Flags
+from av.stream import Disposition
 from numpy.typing import NDArray
 
 from tam_edit.media.layouts import layout_of, plane
@@ -41,7 +42,7 @@ class Made:
     subtitles: int = 0
     metadata: dict[str, str] = field(default_factory=dict)
     chapters: bool = False
-    cover_first: bool = False
+    cover: bool = False
     interlaced: bool = False
 
 
@@ -74,8 +75,7 @@ def make_clip(path: Path, made: Made | None = None, **changes: Any) -> Path:
         assert hasattr(made, name), name
         setattr(made, name, value)
     with av.open(str(path), "w", format=made.container, container_options=made.container_options) as output:
-        if made.cover_first:
-            _cover(output)
+        cover = _cover_stream(output) if made.cover else None
         stream = output.add_stream(made.encoder, rate=made.rate, options=made.options)
         context = stream.codec_context
         context.width, context.height = made.size_wh
@@ -100,6 +100,8 @@ def make_clip(path: Path, made: Made | None = None, **changes: Any) -> Path:
             output.set_chapters(
                 [{"id": 1, "start": 0, "end": 400, "time_base": Fraction(1, 1000), "metadata": {"title": "One"}}]
             )
+        if cover is not None:
+            _write_cover(output, cover)
         packets = []
         ends = [*made.pts[1:], made.pts[-1] + (made.last_duration or made.pts[-1] - made.pts[-2])]
         durations = {stamp: end - stamp for stamp, end in zip(made.pts, ends, strict=True)}
@@ -143,16 +145,20 @@ def _sound(output: Any, stream: Any, number: int, seconds: float) -> None:
     output.mux(stream.encode(None))
 
 
-def _cover(output: Any) -> None:
-    from av.stream import Disposition
-
+def _cover_stream(output: Any) -> Any:
     cover = output.add_stream("mjpeg", rate=1)
     cover.width, cover.height, cover.pix_fmt = 32, 32, "yuvj420p"
+    cover.time_base = Fraction(1, 90000)
     cover.disposition = Disposition.attached_pic
+    return cover
+
+
+def _write_cover(output: Any, cover: Any) -> None:
     frame = native_frame(0, (32, 32), "yuv420p").reformat(format="yuvj420p")
-    frame.pts = 0
-    output.start_encoding()
-    output.mux(cover.encode(frame) + cover.encode(None))
+    frame.pts, frame.time_base = 0, Fraction(1, 90000)
+    for packet in [*cover.encode(frame), *cover.encode(None)]:
+        packet.stream = cover
+        output.mux(packet)
 
 
 def samples(frame: av.VideoFrame) -> list[NDArray[Any]]:
@@ -164,3 +170,27 @@ def samples(frame: av.VideoFrame) -> list[NDArray[Any]]:
 def fingerprint(frame: av.VideoFrame) -> bytes:
     """Tells whether two planar frames have the same samples."""
     return b"".join(part.tobytes() for part in samples(frame))
+
+
+def only_sound(path: Path, *, cover: bool = False) -> Path:
+    """A file with sound and no film, perhaps with a cover."""
+    with av.open(str(path), "w", format="mp4") as output:
+        sound = output.add_stream("aac", rate=48000)
+        picture = _cover_stream(output) if cover else None
+        if picture is not None:
+            _write_cover(output, picture)
+        _sound(output, sound, 0, 1.0)
+    return path
+
+
+def write_picture(path: Path, index: int, *, wh: tuple[int, int] = (32, 24), form: str = "rgb24") -> Path:
+    """One PNG, lossless, 8 or 16 bits."""
+    from av.codec.context import CodecContext
+
+    planar = {"rgb24": "gbrp", "rgb48be": "gbrp16le", "gray16be": "gray16le", "gray": "gray"}[form]
+    frame = native_frame(index, wh, planar).reformat(format=form)
+    context: Any = CodecContext.create("png", "w")  # type: ignore[call-overload]
+    context.width, context.height, context.pix_fmt = *wh, form
+    frame.pts = 0
+    path.write_bytes(b"".join(bytes(packet) for packet in [*context.encode(frame), *context.encode(None)]))
+    return path
