@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tam_edit.errors import MaskError, SourceMissing
+from tam_edit.errors import MaskError, MaskSizeMismatch, SourceMissing
 from tam_edit.masks import Mask, box_of, counts_from_text, mask_from_counts, rle_counts, rle_text
 from tam_edit.media.placing import check_destination, placed
 from tam_edit.pipelines.export.ingested import Ingested, LabelBook
@@ -99,6 +99,10 @@ def read(path: Path, size_wh: tuple[int, int], frames: int) -> Ingested:
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise MaskError(f"{path} is no COCO annotation file ({error!r}): export it again") from error
     book = LabelBook(size_wh, frames)
+    for image in images.values():
+        size = image.get("width", size_wh[0]), image.get("height", size_wh[1])
+        if size != size_wh:
+            raise MaskSizeMismatch(f"{path} is of {size} pixels, the clip of {size_wh}: is it of another clip?")
     index_of = _frames_of(images, path)
     for index in index_of.values():
         book.open(index, str(path))

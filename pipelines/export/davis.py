@@ -26,8 +26,9 @@ def read(path: Path, size_wh: tuple[int, int], frames: int) -> Ingested:
     files = numbered(path, (".png",), frames)
     book = LabelBook(size_wh, frames)
     for index, file in files.items():
+        label_map = read_label_png(file)
         names = label_names(file)
         for label in sorted(names):
             book.name(names[label])
-        book.add_map(index, read_label_png(file), names, file)
+        book.add_map(index, label_map, names, file)
     return book.done()

@@ -98,4 +98,4 @@ def _check_size(info: Path, size_wh: tuple[int, int]) -> None:
     except (configparser.Error, ValueError):
         return  # the file is optional, and so is what is in it
     if found != size_wh:
-        raise MaskError(f"{info} is of {found} pixels, the clip of {size_wh}: is it of another clip?")
+        raise MaskSizeMismatch(f"{info} is of {found} pixels, the clip of {size_wh}: is it of another clip?")
