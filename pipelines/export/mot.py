@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tam_edit.errors import MaskError, SourceMissing
+from tam_edit.errors import MaskError, MaskSizeMismatch, SourceMissing
 from tam_edit.masks import box_of
 from tam_edit.media.placing import check_destination, placed
 from tam_edit.pipelines.export.ingested import Ingested, LabelBook
