@@ -6,26 +6,64 @@ from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
+from tam_edit.models.xmem.winograd import TILE, Winograd
 from torch import Tensor, nn
 
 _BATCH_NORM_EPS = 1e-5
+# Winograd pays from so many channels and 4x4 tiles on; below, its larger weights cost more than it saves.
+_CHANNELS = 128
+LEAST_TILES = 64
+_FUSES = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
 
 
 class Conv(nn.Module):
-    """A convolution with its bias (and batch norm) folded in; padding keeps the size at stride 1."""
+    """A convolution with its bias (and batch norm) folded in; padding keeps the size at stride 1.
+
+    On a CPU in float32, large 3x3 convolutions go through `Winograd`; others through oneDNN with weights laid out once
+    and the ReLU or addition after them fused, where this torch offers it.
+    """
 
     weight: Tensor
     bias: Tensor | None
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, stride: int = 1) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None, stride: int = 1, *, winograd: bool = True) -> None:
         super().__init__()
         self.stride = stride
         self.padding = weight.shape[-1] // 2
         self.register_buffer("weight", weight.to(torch.float32).contiguous(memory_format=torch.channels_last))
         self.register_buffer("bias", None if bias is None else bias.to(torch.float32))
+        self._may_winograd = winograd and weight.shape[-1] == 3 and stride == 1 and min(weight.shape[:2]) >= _CHANNELS
+        self._winograd: Winograd | None = None
+        self._laid_out: Tensor | None = None
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
+    def forward(self, x: Tensor, *, rectified: bool = False, add: Tensor | None = None, relu: bool = False) -> Tensor:
+        """`rectified`: the input passes a ReLU first; `add` is added to the result; `relu`: then it passes a ReLU."""
+        if x.device.type == "cpu":
+            if self._may_winograd and x.dtype == torch.float32 and _tiles(x) >= LEAST_TILES:
+                if self._winograd is None:
+                    self._winograd = Winograd(self.weight)
+                return self._winograd(x, self.bias, rectified=rectified, add=add, relu=relu)
+            if _FUSES:
+                return self._fused(x.relu() if rectified else x, add, relu)
+        result = F.conv2d(x.relu() if rectified else x, self.weight, self.bias, self.stride, self.padding)
+        if add is not None:
+            result = result.add_(add)
+        return result.relu_() if relu else result
+
+    def _fused(self, x: Tensor, add: Tensor | None, relu: bool) -> Tensor:
+        stride, padding, dense = [self.stride] * 2, [self.padding] * 2, [1, 1]
+        ops = torch.ops.mkldnn
+        if self._laid_out is None:
+            self._laid_out = ops._reorder_convolution_weight(self.weight, padding, stride, dense, 1, list(x.shape))
+        common = (padding, stride, dense, 1)
+        after = "relu" if relu else None
+        if add is None:
+            result: Tensor = ops._convolution_pointwise(x, self._laid_out, self.bias, *common, after or "none", [], "")
+            return result
+        result = ops._convolution_pointwise.binary(
+            x, add, self._laid_out, self.bias, *common, "add", 1.0, after, [], None
+        )
+        return result
 
 
 class Weights:
@@ -64,8 +102,9 @@ class Bottleneck(nn.Module):
         self.shortcut = _shortcut(weights, name, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        inner: Tensor = self.expand(self.middle(self.reduce(x).relu_()).relu_())
-        return inner.add_(x if self.shortcut is None else self.shortcut(x)).relu_()
+        inner = self.middle(self.reduce(x, relu=True), relu=True)
+        result: Tensor = self.expand(inner, add=x if self.shortcut is None else self.shortcut(x), relu=True)
+        return result
 
 
 class BasicBlock(nn.Module):
@@ -78,8 +117,9 @@ class BasicBlock(nn.Module):
         self.shortcut = _shortcut(weights, name, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        inner: Tensor = self.second(self.first(x).relu_())
-        return inner.add_(x if self.shortcut is None else self.shortcut(x)).relu_()
+        inner = self.first(x, relu=True)
+        result: Tensor = self.second(inner, add=x if self.shortcut is None else self.shortcut(x), relu=True)
+        return result
 
 
 class GroupResidual(nn.Module):
@@ -93,8 +133,9 @@ class GroupResidual(nn.Module):
         self.shortcut = weights.conv(f"{name}.downsample") if changes else None
 
     def forward(self, x: Tensor) -> Tensor:
-        inner: Tensor = self.second(self.first(x.relu()).relu_())
-        return inner.add_(x if self.shortcut is None else self.shortcut(x))
+        inner = self.first(x, rectified=True, relu=True)
+        result: Tensor = self.second(inner, add=x if self.shortcut is None else self.shortcut(x))
+        return result
 
 
 class Attention(nn.Module):
@@ -141,9 +182,9 @@ class Fusion(nn.Module):
         return part
 
     def forward(self, image_part: Tensor, x: Tensor) -> Tensor:
-        first, shortcut = image_part.chunk(2, 1)
-        inner = self.object_first(x.relu()).add_(first).relu_()
-        fused: Tensor = self.second(inner).add_(self.object_shortcut(x)).add_(shortcut)
+        first, shortcut = (half.expand(len(x), -1, -1, -1) for half in image_part.chunk(2, 1))
+        inner = self.object_first(x, rectified=True, add=first, relu=True)
+        fused = self.second(inner, add=self.object_shortcut(x, add=shortcut))
         result: Tensor = self.block(fused + self.attention(fused))
         return result
 
@@ -160,6 +201,10 @@ class GatedUpdate(nn.Module):
         forget, update, new = parts.chunk(3, 1)
         update = torch.sigmoid(update)
         return torch.sigmoid(forget) * hidden * (1 - update) + update * torch.tanh(new)
+
+
+def _tiles(x: Tensor) -> int:
+    return len(x) * -(-x.shape[2] // TILE) * -(-x.shape[3] // TILE)
 
 
 def _shortcut(weights: Weights, name: str, stride: int) -> Conv | None:

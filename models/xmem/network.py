@@ -97,7 +97,7 @@ class Network(nn.Module):
     def encode_frame(self, image: Tensor) -> Features:
         """[1, 3, H, W], normalised, H and W multiples of 16 -> the frame's features."""
         x = self._cast(image)
-        x = F.max_pool2d(self.key_stem(x).relu_(), 3, 2, 1)
+        x = F.max_pool2d(self.key_stem(x, relu=True), 3, 2, 1)
         scales = []
         for stage in self.key_stages:
             x = stage(x)
@@ -121,7 +121,9 @@ class Network(nn.Module):
         values, updated = [], []
         for objects in _batches(len(masks)):
             # The official stem pools before the ReLU; the two commute, and this order allows working in place.
-            x = F.max_pool2d(self.stem_mask(planes[objects]).add_(stem).relu_(), 3, 2, 1)
+            x = F.max_pool2d(
+                self.stem_mask(planes[objects], add=stem.expand(len(planes[objects]), -1, -1, -1), relu=True), 3, 2, 1
+            )
             value = self.value_fusion(part, self.value_stages(x))
             values.append(value.float())
             if hidden is not None:
@@ -141,10 +143,10 @@ class Network(nn.Module):
             g16 = self.fusion(part, torch.cat([self._cast(readout[objects]), state], 1))
             g8 = self.block8(_doubled(g16).add_(skip8))
             g4 = self.block4(_doubled(g8).add_(skip4))
-            logits = self.prediction(g4.relu())
+            logits = self.prediction(g4, rectified=True)
             if update:
                 g4 = torch.cat([F.avg_pool2d(g4, 4), F.avg_pool2d(logits, 4)], 1)
-                summed = self.update16(g16).add_(self.update8(F.avg_pool2d(g8, 2))).add_(self.update4(g4))
+                summed = self.update16(g16, add=self.update8(F.avg_pool2d(g8, 2), add=self.update4(g4)))
                 updated.append(self.update(summed, state).float())
             logits = F.interpolate(logits.float(), scale_factor=4, mode="bilinear", align_corners=False)
             all_logits.append(logits[:, 0])
