@@ -90,7 +90,11 @@ def _segment(context: Context, overlay: Overlay, settings: EncodeSettings, chunk
             "crf": settings.crf,
             "times": digest_of((pts, source.time_base)),
         },
-        {"picture": context.picture_reads(chunk.indices()), **overlay.reads(chunk.indices())},
+        # An overlay that has nothing over these frames leaves no name, so all effects share their segments.
+        {
+            "picture": context.picture_reads(chunk.indices()),
+            **{name: frames for name, frames in overlay.reads(chunk.indices()).items() if frames},
+        },
     )
 
     def compute() -> Product:

@@ -24,10 +24,12 @@ CHUNK = 16
 class MatteSettings:
     """Which pixels count and how soft their edge is.
 
-    labels: the objects; invert: everything but them; dilate_px grows (removal) the chosen region; feather_px is the
-    width of the edge beyond it, over which alpha falls from 1 to 0.
+    role: "hole" for what is filled, "kept" for what stays before a background. labels: the objects; invert: everything
+    but them; dilate_px grows the chosen region; feather_px is the width of the edge beyond it, over which alpha falls
+    from 1 to 0.
     """
 
+    role: str
     labels: tuple[int, ...]
     invert: bool
     dilate_px: int
@@ -91,6 +93,7 @@ def _chunk(context: Context, tubes: Tubes, settings: MatteSettings, chunk: Frame
             "feather_px": settings.feather_px,
         },
         {"mask": tubes.maps.reads(chunk.indices())},
+        variant=settings.role,
     )
 
     def compute() -> Product:

@@ -6,18 +6,11 @@ from pathlib import Path
 
 from tam_edit.media.settings import EncodeSettings
 from tam_edit.pipelines.context import Context
-from tam_edit.pipelines.encode import Overlay, encode, frames_of, segments
+from tam_edit.pipelines.encode import Overlay, encode, segments
 
 
 def make(context: Context, overlay: Overlay, settings: EncodeSettings, output: Path, *, write: bool) -> None:
     """Encode what changed and, with `write`, put the result in its place. Raises OutputError and its kinds."""
-    if settings.kind == "pictures":
-        if write:
-            from tam_edit.media.pictures import write_pictures
-
-            frames = frames_of(context, overlay, settings, context.source.span)
-            write_pictures(frames, output, settings, context.source)
-        return
     records = encode(context, overlay, settings)
     if write:
         from tam_edit.media.join import join

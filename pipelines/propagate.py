@@ -24,7 +24,7 @@ from tam_edit.models.fusion import fuse
 from tam_edit.pipelines.arrays import pack_arrays, unpack_arrays
 from tam_edit.pipelines.blobs import BlobCache
 from tam_edit.pipelines.context import Context, Rgb
-from tam_edit.pipelines.keyframes import Keyframes, exclusive
+from tam_edit.pipelines.keyframes import Keyframes, KeyMask, exclusive
 
 STAGE = Stage("propagate", 1)
 
@@ -246,9 +246,10 @@ class _Region:
         if first:
             given = [masks[label][0] for label in labels]
             reads["mask"] = {chunk[0]: None if None in given else digest_of(given)}
-            if far is not None:
-                shown = [mask.digest for mask in self.keys[far].values()]
-                reads["far keyframe"] = {far: None if None in shown else digest_of((sorted(self.keys[far]), shown, self.context.picture_digest(far)))}
+            if far is not None and (shown := self._shown(far)):
+                digests = [mask.digest for mask in shown.values()]
+                known = digest_of((sorted(shown), digests, self.context.picture_digest(far)))
+                reads["far keyframe"] = {far: None if None in digests else known}
         else:
             reads["tracker's memory"] = {chunk[0] - step: memory}
         settings = {
@@ -263,9 +264,13 @@ class _Region:
         """Whether the frame begins another shot as seen by a pass."""
         return (frame if step > 0 else frame + 1) in self.context.cuts
 
+    def _shown(self, far: int) -> dict[int, KeyMask]:
+        """Objects that the far keyframe shows: there is nothing to learn from one that is absent."""
+        return {label: mask for label, mask in self.keys[far].items() if not mask.absent}
+
     def _teach(self, tracker: Tracker, far: int) -> None:
-        masks = exclusive({label: mask.load() for label, mask in self.keys[far].items()})
-        tracker.teach(self.context.rgb(far), masks)
+        if shown := self._shown(far):
+            tracker.teach(self.context.rgb(far), exclusive({label: mask.load() for label, mask in shown.items()}))
 
     def _compute(
         self, tracker: Tracker, chunk: range, masks: Mapping[int, tuple[str | None, Any]], step: int

@@ -62,6 +62,7 @@ def matte_settings(context: Context, script: EditScript, choice: Choice, *, grow
     size_wh = context.source.size_wh
     dilate, feather = script.settings.dilate_px, script.settings.feather_px
     return MatteSettings(
+        role="hole" if grown else "kept",
         labels=tuple(sorted(script.label_of(name) for name in names)),
         invert=choice.invert,
         dilate_px=dilate if dilate is not None else usual_dilate_px(size_wh) if grown else 0,

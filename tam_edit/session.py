@@ -329,8 +329,7 @@ class Edit:
         choice = Choice(_names(objects), invert)
         behind = str(background) if background is not None else "#00ff00" if command == "replace" else None
         chosen = options or OutputOptions()
-        with self._effect_work(Path(output), choice, behind, chosen) as work:
-            return self._planned(command, work)
+        return self._planned(command, self._effect_work(Path(output), choice, behind, chosen))
 
     def review(self, limit: int | None = None, threshold: float | None = None) -> list[Doubt]:
         """Frames to look at, worst trust first, one for each stretch of trouble. Raises UsageError before tracking."""
@@ -347,11 +346,24 @@ class Edit:
         with self._context(runner) as context:
             return work(context, self._engines())
 
-    def clip(self) -> Any:
-        """The edited result as a moviepy VideoClip, frames composited when asked for (objects removed)."""
-        from tam_edit.pipelines.moviepy_clip import removed_clip
+    def clip(self, background: str | Path | None = None, *, objects: Sequence[str] | None = None, invert: bool = False) -> Any:
+        """The result as a moviepy VideoClip, frames composited when asked for: objects removed, or a background behind them."""
+        from tam_edit.pipelines.moviepy_clip import moviepy_clip
+        from tam_edit.pipelines.recipes import Choice
 
-        return removed_clip(self)
+        opened: list[tuple[Context, Any]] = []
+
+        def work(context: Context, engines: Engines) -> None:
+            behind = None if background is None else str(background)
+            opened.append((context, self._overlay(context, engines, Choice(_names(objects), invert), behind, contextlib.ExitStack())))
+
+        self._run("clip", work)
+        context, overlay = opened[-1]
+        return moviepy_clip(context, overlay)
+
+    def pictures(self) -> Context:
+        """The clip's pictures; use as a context manager: `with edit.pictures() as context: context.rgb(7)`."""
+        return self._context(self._runner(dry=True))
 
     # How runs are made
 
@@ -359,42 +371,45 @@ class Edit:
         self, command: str, output: Path, choice: Any, background: str | None, options: OutputOptions
     ) -> Report:
         from tam_edit.media.placing import check_destination
+        from tam_edit.pipelines.background import parse_background
 
         check_destination(output, self._source_path())
-        with self._effect_work(output, choice, background, options, write=True) as work:
-            self._run(command, work, outputs=(str(output),))
+        if background is not None:
+            parse_background(background)  # refused before any work
+        work = self._effect_work(output, choice, background, options, write=True)
+        self._run(command, work, outputs=(str(output),))
         return self._last()
 
-    @contextlib.contextmanager
     def _effect_work(
         self, output: Path, choice: Any, background: str | None, options: OutputOptions, *, write: bool = False
-    ) -> Iterator[Callable[[Context, Engines], None]]:
+    ) -> Callable[[Context, Engines], None]:
+        def work(context: Context, engines: Engines) -> None:
+            from tam_edit.media.settings import choose
+            from tam_edit.pipelines.output import make
+
+            settings = choose(context.source, output, lossless=options.lossless, codec=options.codec, crf=options.crf)
+            for words in settings.warnings:
+                context.runner.ledger.warn(words)
+            with contextlib.ExitStack() as stack:
+                overlay = self._overlay(context, engines, choice, background, stack)
+                make(context, overlay, settings, output, write=write)
+
+        return work
+
+    def _overlay(
+        self, context: Context, engines: Engines, choice: Any, background: str | None, stack: contextlib.ExitStack
+    ) -> Any:
+        """The effect over the clip; other clips that it needs stay open until the stack is closed."""
+        from tam_edit.pipelines import recipes
         from tam_edit.pipelines.background import parse_background
 
         behind_choice = None if background is None else parse_background(background)
-
-        def work(context: Context, engines: Engines) -> None:
-            from tam_edit.media.settings import choose
-            from tam_edit.pipelines import output as outputs
-            from tam_edit.pipelines import recipes
-
-            settings = choose(
-                context.source, output, lossless=options.lossless, codec=options.codec, crf=options.crf
-            )
-            for words in settings.warnings:
-                context.runner.ledger.warn(words)
-            script = self._effective()
-            with contextlib.ExitStack() as stack:
-                found = recipes.tubes(context, script, engines)
-                overlay: Any
-                if behind_choice is None:
-                    overlay = recipes.removal(context, found, script, engines, choice)
-                else:
-                    behind = stack.enter_context(recipes.background(behind_choice, script, engines))
-                    overlay = recipes.replacement(context, found, script, choice, behind)
-                outputs.make(context, overlay, settings, output, write=write)
-
-        yield work
+        script = self._effective()
+        found = recipes.tubes(context, script, engines)
+        if behind_choice is None:
+            return recipes.removal(context, found, script, engines, choice)
+        behind = stack.enter_context(recipes.background(behind_choice, script, engines))
+        return recipes.replacement(context, found, script, choice, behind)
 
     def _run(
         self,
@@ -445,7 +460,7 @@ class Edit:
                         self._store.prune(keep_since=time.time() - 600.0)
 
     def _through(self, runner: Runner, work: Callable[[Context, Engines], T], engines: Engines) -> T:
-        with self._context(runner) as context:
+        with self._context(runner) as context:  # a later use opens its reader again
             return work(context, engines)
 
     def _with_restarts(self, runner: Runner, attempt: Callable[[], T]) -> T:

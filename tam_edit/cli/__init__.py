@@ -1,0 +1,124 @@
+"""The command line: the root command, its subcommands loaded when they are called, and what errors look like."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import signal
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from tam_edit import __version__
+from tam_edit.errors import TamEditError
+
+# Where each subcommand lives; the modules import nothing heavy, so that --help answers at once.
+COMMANDS = {
+    "new": "tam_edit.cli.project:new",
+    "mark": "tam_edit.cli.project:mark",
+    "unmark": "tam_edit.cli.project:unmark",
+    "undo": "tam_edit.cli.project:undo",
+    "redo": "tam_edit.cli.project:redo",
+    "track": "tam_edit.cli.tracking:track",
+    "review": "tam_edit.cli.tracking:review",
+    "plan": "tam_edit.cli.tracking:plan",
+    "remove": "tam_edit.cli.effects:remove",
+    "replace": "tam_edit.cli.effects:replace",
+    "cache": "tam_edit.cli.cache:cache",
+    "demo": "tam_edit.cli.demo:demo",
+}
+
+EPILOG = """\b
+The whole job without a project:
+  tam-edit remove clip.mp4 -o clean.mp4 --point 320,200
+With a project, so that masks can be mended:
+  tam-edit new clip.mp4 ball.edit
+  tam-edit mark ball.edit --object ball --frame 0 --point 320,200
+  tam-edit remove ball.edit -o clean.mp4
+  tam-edit review ball.edit --sheet doubtful.png
+"""
+
+
+class Commands(click.Group):
+    """A group whose subcommands are imported only when they are needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        module, name = COMMANDS[cmd_name].split(":")
+        command = getattr(importlib.import_module(module), name)
+        if not isinstance(command, click.Command):
+            raise AssertionError(f"{COMMANDS[cmd_name]} is no command")
+        return command
+
+
+@click.group(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="tam-edit")
+def root() -> None:
+    """Remove or replace anything in a video: click an object once, get its mask through the whole clip."""
+
+
+def main() -> NoReturn:
+    """Run the command line and end with its exit status: 0, 1 (the work failed) or 2 (wrong usage)."""
+    signal.signal(signal.SIGTERM, _terminated)
+    wants_json = "--json" in sys.argv[1:]
+    status = 1
+    try:
+        outcome = root.main(standalone_mode=False, prog_name="tam-edit")
+        status = outcome if isinstance(outcome, int) else 0
+    except click.exceptions.Exit as done:
+        status = done.exit_code
+    except click.ClickException as error:
+        status = 2 if isinstance(error, click.UsageError) else 1
+        if wants_json:
+            _say_json(status, error.format_message())
+        else:
+            error.show()
+    except TamEditError as error:
+        status = error.exit_status
+        _fail(wants_json, status, str(error))
+    except (KeyboardInterrupt, click.Abort):
+        _fail(wants_json, status, "stopped: what is finished is kept, the next run goes on from there")
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has gone: nobody is left to be told
+    except MemoryError:
+        _fail(wants_json, status, "not enough memory: give less with --memory, or use a smaller clip")
+    except Exception as error:  # noqa: BLE001 - the outermost boundary: a person is told where to find the rest
+        _fail(wants_json, status, _unforeseen(error))
+    sys.exit(status)
+
+
+def _terminated(*_: Any) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _fail(wants_json: bool, status: int, words: str) -> None:
+    if wants_json:
+        _say_json(status, words)
+    else:
+        click.echo(f"tam-edit: {words}", err=True)
+
+
+def _say_json(status: int, words: str) -> None:
+    click.echo(json.dumps({"command": _called(), "exit": status, "error": words}, ensure_ascii=False))
+
+
+def _called() -> str:
+    return next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+
+
+def _unforeseen(error: Exception) -> str:
+    """Keep the traceback in a file and say where: our fault, and worth a report."""
+    with tempfile.NamedTemporaryFile("w", prefix="tam-edit-", suffix=".txt", delete=False, encoding="utf-8") as file:
+        file.write("".join(traceback.format_exception(error)))
+    return (
+        f"an error of tam-edit itself ({type(error).__name__}: {error}); the project is as it was. "
+        f"Please report it with {Path(file.name)}"
+    )

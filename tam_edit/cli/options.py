@@ -1,0 +1,111 @@
+"""Options that several commands share, and the kinds of values they take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+CLIP_OR_EDIT = click.Path(path_type=Path)
+
+
+class Numbers(click.ParamType):
+    """Numbers with commas between, such as a point or a box."""
+
+    def __init__(self, name: str, count: int) -> None:
+        self.name = name
+        self.count = count
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            numbers = tuple(float(part) for part in str(value).split(","))
+        except ValueError:
+            numbers = ()
+        if len(numbers) != self.count:
+            self.fail(f"{value!r}: write {self.name}", param, ctx)
+        return numbers
+
+
+class ByteSize(click.ParamType):
+    """A size such as 8GB, 500MB or 4GiB."""
+
+    name = "SIZE"
+    units = {"": 1, "B": 1, "K": 1000, "M": 1000**2, "G": 1000**3, "T": 1000**4}  # noqa: RUF012
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        text = str(value).strip().upper().removesuffix("B")
+        binary = text.endswith("I")
+        text = text.removesuffix("I")
+        unit = text[-1:] if text[-1:].isalpha() else ""
+        try:
+            number = float(text.removesuffix(unit))
+            scale = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}[unit] if binary else self.units[unit]
+        except (ValueError, KeyError):
+            self.fail(f"{value!r}: write a size such as 8GB or 500MB", param, ctx)
+        if not 0 <= number < 2**60 / scale:
+            self.fail(f"{value!r}: write a size such as 8GB or 500MB", param, ctx)
+        return int(number * scale)
+
+
+def stacked(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """One decorator of several, shown in --help in the order given."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+
+prompt_options = stacked(
+    click.option("--frame", type=click.IntRange(0), default=0, show_default=True, help="The frame meant, from 0."),
+    click.option("--point", "points", type=Numbers("X,Y", 2), multiple=True, metavar="X,Y", help="A pixel of the object."),
+    click.option("--not", "negative", type=Numbers("X,Y", 2), multiple=True, metavar="X,Y", help="A pixel that is not the object."),
+    click.option("--box", type=Numbers("X0,Y0,X1,Y1", 4), metavar="X0,Y0,X1,Y1", help="A box around the object."),
+    click.option("--mask", type=click.Path(path_type=Path), metavar="PNG", help="A picture: non-zero is the object."),
+    click.option("--absent", is_flag=True, help="The object is not there from this frame on."),
+    click.option("--candidate", type=click.IntRange(0), default=0, help="Take the second (1) or third (2) extent."),
+)
+
+engine_options = stacked(
+    click.option("--segmenter", metavar="NAME", help="auto, classic, sam: from clicks to a mask."),
+    click.option("--tracker", metavar="NAME", help="auto, classic, xmem: masks through the clip."),
+    click.option("--inpainter", metavar="NAME", help="auto, classic, e2fgvi, e2fgvi-hq: what lies behind."),
+    click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda, for neural engines."),
+    click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32", show_default=True, help="For neural engines."),
+    click.option("--weights", multiple=True, metavar="NAME=FILE", help="Use this checkpoint, for example xmem=FILE."),
+    click.option("--commercial", is_flag=True, help="Refuse engines whose weights forbid commercial use."),
+    click.option("--memory", type=ByteSize(), default="8GB", show_default=True, metavar="SIZE", help="How much memory to use at most."),
+)
+
+edge_options = stacked(
+    click.option("--dilate", "dilate_px", type=click.IntRange(0, 500), metavar="PX", help="Grow the masks by so many pixels."),
+    click.option("--feather", "feather_px", type=click.FloatRange(0, 500), metavar="PX", help="Width of the soft edge."),
+)
+
+output_options = stacked(
+    click.option("--lossless", is_flag=True, help="Keep every bit outside the masks (FFV1 in .mkv)."),
+    click.option("--crf", type=click.IntRange(0, 63), help="Quality of the encoder; less is better."),
+    click.option("--codec", default="auto", show_default=True, help="auto, h264, hevc, ffv1, vp9, av1 or prores."),
+)
+
+choice_options = stacked(
+    click.option("--objects", metavar="A,B", help="Only these objects."),
+    click.option("--invert", is_flag=True, help="Swap what is kept and what is removed."),
+)
+
+source_options = stacked(
+    click.option("--fps", "frame_rate", metavar="RATE", help="Frames a second of a folder of pictures, such as 24 or 30000/1001."),
+    click.option("--allow-truncated", is_flag=True, help="Go on with what can be read of a file that breaks off."),
+)

@@ -1,0 +1,125 @@
+"""Commands about the script: new, mark, unmark, undo, redo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tam_edit.cli import running
+from tam_edit.cli.options import engine_options, json_option, prompt_options, source_options
+
+
+@click.command(epilog="Example: tam-edit new clip.mp4 ball.edit")
+@click.argument("clip", type=click.Path(path_type=Path))
+@click.argument("edit", type=click.Path(path_type=Path))
+@source_options
+@json_option
+def new(clip: Path, edit: Path, frame_rate: str | None, allow_truncated: bool, as_json: bool) -> None:
+    """Make the edit project EDIT for CLIP (a video or a folder of pictures)."""
+    from tam_edit.session import Edit
+
+    made = Edit.create(
+        clip,
+        edit,
+        frame_rate=frame_rate,
+        allow_truncated=allow_truncated,
+        surroundings=running.surroundings(as_json),
+    )
+    source, cuts = made.source(), made.cuts()
+    if as_json:
+        running.tell_json(
+            {
+                "command": "new",
+                "exit": 0,
+                "outputs": [str(edit)],
+                "frames": source.frames,
+                "size_wh": list(source.size_wh),
+                "cuts": list(cuts),
+                "warnings": list(source.warnings),
+            }
+        )
+        return
+    shots = f"{len(cuts) + 1} shots (cuts at {', '.join(map(str, cuts))})" if cuts else "one shot"
+    click.echo(f"{edit}: {source.frames} frames of {source.size_wh[0]}x{source.size_wh[1]}, {shots}")
+    for words in source.warnings:
+        click.echo(f"note: {words}", err=True)
+
+
+@click.command(
+    epilog="Example: tam-edit mark ball.edit --object ball --frame 120 --point 350,210 --not 300,190 --preview ball.png"
+)
+@click.argument("edit", type=click.Path(path_type=Path))
+@click.option("--object", "name", required=True, metavar="NAME", help="The object's name; a new one makes a new object.")
+@prompt_options
+@click.option("--preview", type=click.Path(path_type=Path), metavar="PNG", help="Write a picture with the mask drawn in.")
+@engine_options
+@json_option
+def mark(edit: Path, name: str, preview: Path | None, as_json: bool, **options: Any) -> None:
+    """Say where an object is on a frame; on a tracked frame this is a correction."""
+    prompt = {key: options.pop(key) for key in ("frame", "points", "negative", "box", "mask", "absent", "candidate")}
+    session = running.open_edit(edit, as_json, options)
+    mask, report = session.marked(
+        name,
+        prompt["frame"],
+        running.points(prompt["points"]),
+        running.points(prompt["negative"]),
+        prompt["box"],
+        prompt["mask"],
+        prompt["absent"],
+        prompt["candidate"],
+    )
+    from tam_edit.masks import box_of
+
+    box = box_of(mask)
+    outputs = []
+    if preview is not None:
+        from tam_edit.pipelines.pictures import write_overlay
+
+        write_overlay(session, prompt["frame"], {name: mask}, preview, prompt["points"], prompt["negative"])
+        outputs.append(str(preview))
+    area = int(mask.sum())
+    if as_json:
+        running.tell(report, True, object=name, frame=prompt["frame"], area_px=area, box=box, outputs=outputs)
+        return
+    where = f"{area} pixels in {box[0]},{box[1]} to {box[2] - 1},{box[3] - 1}" if box else "absent from here"
+    click.echo(f"{name!r} on frame {prompt['frame']}: {where}")
+    for output in outputs:
+        click.echo(f"written: {output}")
+
+
+@click.command(epilog="Example: tam-edit unmark ball.edit --object ball --frame 120")
+@click.argument("edit", type=click.Path(path_type=Path))
+@click.option("--object", "name", required=True, metavar="NAME", help="The object's name.")
+@click.option("--frame", type=click.IntRange(0), required=True, help="The frame, from 0.")
+@json_option
+def unmark(edit: Path, name: str, frame: int, as_json: bool) -> None:
+    """Take back what was said of an object on a frame."""
+    running.open_edit(edit, as_json).unmark(name, frame)
+    _said(as_json, "unmark", f"{name!r} is no longer marked on frame {frame}")
+
+
+@click.command(epilog="Example: tam-edit undo ball.edit")
+@click.argument("edit", type=click.Path(path_type=Path))
+@json_option
+def undo(edit: Path, as_json: bool) -> None:
+    """Take back the last change of the script."""
+    running.open_edit(edit, as_json).undo()
+    _said(as_json, "undo", "the last change is taken back")
+
+
+@click.command(epilog="Example: tam-edit redo ball.edit")
+@click.argument("edit", type=click.Path(path_type=Path))
+@json_option
+def redo(edit: Path, as_json: bool) -> None:
+    """Do again what was taken back last."""
+    running.open_edit(edit, as_json).redo()
+    _said(as_json, "redo", "done again")
+
+
+def _said(as_json: bool, command: str, words: str) -> None:
+    if as_json:
+        running.tell_json({"command": command, "exit": 0, "outputs": [], "message": words})
+    else:
+        click.echo(words)

@@ -1,0 +1,107 @@
+"""How a command runs: opening what was named, progress on stderr, the result as words or as one JSON object."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tam_edit.errors import UsageError
+from tam_edit.project import Project
+
+if TYPE_CHECKING:
+    from tam_edit.engine.report import Report
+    from tam_edit.pipelines.engines import EngineOptions
+    from tam_edit.session import Edit, Surroundings
+
+
+def surroundings(as_json: bool, memory_bytes: int | None = None) -> Surroundings:
+    """A watcher that shows progress on a terminal, and waiting said on stderr."""
+    from tam_edit.cli.progress import Progress
+    from tam_edit.session import DEFAULT_MEMORY_BYTES, Surroundings
+
+    around = Surroundings(say=lambda words: click.echo(words, err=True), memory_bytes=memory_bytes or DEFAULT_MEMORY_BYTES)
+    if sys.stderr.isatty() and not as_json:
+        around.watcher = Progress()
+    return around
+
+
+def engines(options: dict[str, Any]) -> EngineOptions:
+    """The engine options of a command line; takes its own out of `options`."""
+    from tam_edit.pipelines.engines import EngineOptions
+
+    named = {}
+    for item in options.pop("weights"):
+        name, equals, file = item.partition("=")
+        if not equals or not file:
+            raise UsageError(f"--weights {item!r}: write NAME=FILE, for example xmem=XMem.pth")
+        named[name] = Path(file)
+    return EngineOptions(
+        device=options.pop("device"),
+        precision=options.pop("precision"),
+        weights=named,
+        commercial=options.pop("commercial"),
+    )
+
+
+def open_edit(path: Path, as_json: bool, options: dict[str, Any] | None = None) -> Edit:
+    """Open a project; with engine options also settle those and the settings they override."""
+    from tam_edit.session import Edit
+
+    given = dict(options or {})
+    memory = given.pop("memory", None)
+    engine_options = engines(given) if "weights" in given else None
+    edit = Edit.open(path, surroundings=surroundings(as_json, memory), engines=engine_options)
+    _override(edit, given)
+    return edit
+
+
+def open_clip_or_edit(path: Path, as_json: bool, options: dict[str, Any]) -> Edit:
+    """A project, or a clip that is edited once without one."""
+    from tam_edit.session import Edit
+
+    if Project.is_one(path):
+        return open_edit(path, as_json, {name: value for name, value in options.items() if name not in ("frame_rate", "allow_truncated")})
+    given = dict(options)
+    memory = given.pop("memory", None)
+    edit = Edit.once(
+        path,
+        frame_rate=given.pop("frame_rate", None),
+        allow_truncated=given.pop("allow_truncated", False),
+        surroundings=surroundings(as_json, memory),
+        engines=engines(given),
+    )
+    _override(edit, given)
+    return edit
+
+
+def _override(edit: Edit, given: dict[str, Any]) -> None:
+    names = ("segmenter", "tracker", "inpainter", "dilate_px", "feather_px")
+    edit.override(**{name: given[name] for name in names if name in given})
+
+
+def listed(text: str | None) -> list[str] | None:
+    """Names with commas between."""
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
+def tell(report: Report, as_json: bool, **facts: Any) -> None:
+    """Print a run's report: one JSON object, or a table with what ran and what was reused."""
+    if as_json:
+        click.echo(json.dumps({**report.to_json(), **facts}, ensure_ascii=False))
+        return
+    from tam_edit.cli.tables import print_report
+
+    print_report(report)
+
+
+def tell_json(facts: dict[str, Any]) -> None:
+    click.echo(json.dumps(facts, ensure_ascii=False))
+
+
+def points(found: Sequence[tuple[float, ...]]) -> list[tuple[float, float]]:
+    return [(x, y) for x, y in found]
