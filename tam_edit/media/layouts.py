@@ -156,11 +156,26 @@ def _split_semi_planar(frame: VideoFrame, target: str) -> VideoFrame:
     return made
 
 
+def grey_to_yuv(work: VideoFrame, name: str | None = None) -> VideoFrame:
+    """Grey in a working format as YUV of the same depth with neutral chroma; 4:4:4 when no format is named."""
+    bits = layout_of(work.format.name).bits
+    made = new_frame(work, name or f"yuv444p{'' if bits == 8 else f'{bits}le'}")
+    layout = layout_of(made.format.name)
+    plane(made, 0, layout.dtype)[:] = plane(work, 0, layout.dtype)
+    for index in (1, 2):
+        plane(made, index, layout.dtype)[:] = 1 << (bits - 1)
+    if layout.alpha:
+        plane(made, 3, layout.dtype)[:] = layout.peak
+    return made
+
+
 def output_colour(source: ClipSource, pixel_format: str) -> ColourTags:
     """The colour tags of a result in `pixel_format`: the source's, unless RGB becomes YUV or the other way round."""
     colour = source.colour
     to_rgb = layout_of(pixel_format).family == "rgb"
     from_rgb = layout_of(source.pixel_format).family == "rgb"
+    if to_rgb and from_rgb:
+        return colour
     if to_rgb:
         return ColourTags(0, colour.primaries, colour.transfer, full_range=True, range_tagged=colour.range_tagged)
     if from_rgb:

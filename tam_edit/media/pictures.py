@@ -15,9 +15,9 @@ from PIL import Image
 
 from tam_edit.clip import ClipSource, Orientation
 from tam_edit.errors import SourceUnreadable, UsageError
-from tam_edit.media.convert import rgb_small
 from tam_edit.media.digests import list_pictures
 from tam_edit.media.opening import describe, open_source
+from tam_edit.media.rgb import rgb_small
 
 DEFAULT_RATE = Fraction(25)
 EXIF_ORIENTATION = 0x0112

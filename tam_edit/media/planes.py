@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from tam_edit.clip import ClipSource
 from tam_edit.media.convert import convert
-from tam_edit.media.layouts import Layout, copy_planes, layout_of, new_frame, output_colour, plane, to_working
+from tam_edit.media.layouts import Layout, copy_planes, grey_to_yuv, layout_of, new_frame, output_colour, plane, to_working
 from tam_edit.media.reader import Picture
 
 Fill = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
@@ -189,8 +189,10 @@ def finish(work: VideoFrame, source: ClipSource, pixel_format: str, *, upright: 
         if layout.family == wanted.family and same and not wanted.alpha and wanted.name == pixel_format:
             work = copy_planes(work, pixel_format)  # the alpha plane is left behind
         elif layout.family == "grey" and wanted.family == "yuv" and layout.bits == wanted.bits:
-            work = _grey_to_yuv(work, wanted)
+            work = grey_to_yuv(work, pixel_format)
         else:
+            if layout.family == "grey" and wanted.family != "grey":
+                work = grey_to_yuv(work)
             colour = output_colour(source, pixel_format)
             work = convert(
                 work,
@@ -209,16 +211,6 @@ def _tag(work: VideoFrame, source: ClipSource, pixel_format: str) -> VideoFrame:
     work.color_trc = colour.transfer
     work.color_range = (2 if colour.full_range else 1) if colour.range_tagged else 0
     return work
-
-
-def _grey_to_yuv(work: VideoFrame, wanted: Layout) -> VideoFrame:
-    made = new_frame(work, wanted.name)
-    plane(made, 0, wanted.dtype)[:] = plane(work, 0, wanted.dtype)
-    for index in (1, 2):
-        plane(made, index, wanted.dtype)[:] = 1 << (wanted.bits - 1)
-    if wanted.alpha:
-        plane(made, 3, wanted.dtype)[:] = wanted.peak
-    return made
 
 
 def _turn(work: VideoFrame, source: ClipSource) -> VideoFrame:

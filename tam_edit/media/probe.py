@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from tam_edit.clip import ClipSource, ColourTags, Orientation, StreamNote
 from tam_edit.errors import ClipEmpty, ClipTruncated, SourceUnreadable
-from tam_edit.media.convert import rgb_small
 from tam_edit.media.opening import describe, edited_stream, open_source
 from tam_edit.media.pictures import probe_pictures
+from tam_edit.media.rgb import rgb_small
 from tam_edit.media.structure import missing_bytes
 
 OnPicture = Callable[[int, NDArray[np.uint8]], None]
@@ -195,7 +195,9 @@ def _why_truncated(container: InputContainer, place: Path, seen: _Seen) -> str:
     if seen.errors_after:
         return f"{seen.errors_after} packets cannot be decoded: {seen.error_words}"
     if container.format.name.split(",")[0] in SAYS_DURATION and container.duration:
-        said_s = Fraction(container.duration + (container.start_time or 0), 1_000_000)
+        # Matroska's duration counts from 0, that of mp4 from the first frame.
+        start = container.start_time or 0 if container.format.name.startswith("mov") else 0
+        said_s = Fraction(container.duration + start, 1_000_000)
         if said_s - seen.end_s > max(Fraction(1), said_s / 20):
             return f"it says it lasts {float(said_s):.1f} s and ends at {float(seen.end_s):.1f} s"
     return ""

@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 
 from tam_edit.clip import ClipSource, FrameSpan
 from tam_edit.errors import SourceChanged, SourceUnreadable
-from tam_edit.media.convert import convert, rgb_upright
+from tam_edit.media.convert import convert
 from tam_edit.media.opening import describe, edited_stream, open_source
-from tam_edit.media.pictures import list_pictures, read_picture
+from tam_edit.media.digests import list_pictures
+from tam_edit.media.pictures import read_picture
+from tam_edit.media.rgb import rgb16_upright, rgb_upright
 
 KEPT_BYTES = 96 << 20
 KEPT_FRAMES = 32
@@ -43,8 +45,7 @@ class Picture:
 
     def rgb16(self) -> NDArray[np.uint16]:
         """uint16 [H, W, 3], upright, 0..65535: for sources deeper than 8 bits."""
-        wide = convert(self.native, "rgb48le", self.source.colour, full_range=True)
-        return np.ascontiguousarray(self.source.orientation.apply(wide.to_ndarray()))
+        return rgb16_upright(self.native, self.source.colour, self.source.orientation)
 
 
 class ClipReader:
