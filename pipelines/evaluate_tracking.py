@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-
-from tam_edit.errors import EngineError, MaskEmpty, UsageError
-from tam_edit.masks import LabelMap, Mask, box_of, pack_planes, unpack_planes
 from tam_edit.pipelines.evaluate_clock import Clock
 from tam_edit.pipelines.evaluate_dataset import AnnotatedSequence
 from tam_edit.pipelines.evaluate_scores import Scorer, SequenceScore, scored_frames, summary
 from tam_edit.pipelines.export.palette import write_label_png
 from tam_edit.pipelines.metrics import jaccard
+
+from tam_edit.errors import EngineError, MaskEmpty, UsageError
+from tam_edit.masks import LabelMap, Mask, box_of, pack_planes, unpack_planes
 
 Picture = NDArray[np.uint8]
 Probability = NDArray[np.float32]
@@ -171,7 +171,13 @@ def _trust(tracker: StepTracker, probability: Probability) -> float:
 
 
 def _number(value: Any) -> float:
-    return float(getattr(value, "combined", value))
+    """Trust as one number: what the engine combines itself, else the geometric mean of its parts (each 0 to 1)."""
+    if hasattr(value, "combined"):
+        return float(value.combined)
+    if is_dataclass(value) and not isinstance(value, type):
+        parts = np.array(astuple(value), np.float64)
+        return float(np.prod(parts) ** (1 / len(parts)))
+    return float(value)
 
 
 def _margin(probability: Probability) -> float:

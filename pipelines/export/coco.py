@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tam_edit.pipelines.export.ingested import Ingested, LabelBook
+from tam_edit.pipelines.export.outlines import edge_rings
+from tam_edit.pipelines.export.request import ExportResult, Request, need_suffix
 
 from tam_edit.errors import MaskError, MaskSizeMismatch, SourceMissing
 from tam_edit.masks import Mask, box_of, counts_from_text, mask_from_counts, rle_counts, rle_text
 from tam_edit.media.placing import check_destination, placed
-from tam_edit.pipelines.export.ingested import Ingested, LabelBook
-from tam_edit.pipelines.export.outlines import edge_rings
-from tam_edit.pipelines.export.request import ExportResult, Request, need_suffix
 
 
 def write(request: Request) -> ExportResult:
@@ -162,15 +162,16 @@ def _mask(segmentation: Any, size_wh: tuple[int, int], path: Path) -> Mask:
 def fill_edges(ring: list[float], size_wh: tuple[int, int]) -> Mask:
     """Pixels whose centre lies in a polygon [x0, y0, x1, y1, ..] by the even-odd rule, bool [H, W]."""
     width, height = size_wh
-    points = np.asarray(ring, np.float64).reshape(-1, 2)
-    changes = np.zeros((height, width + 1), np.int64)
-    for (x0, y0), (x1, y1) in zip(points, np.roll(points, -1, axis=0), strict=True):
-        if y0 == y1:
-            continue
-        low, high = min(y0, y1), max(y0, y1)
-        rows = np.arange(max(0, int(np.ceil(low - 0.5))), min(height, int(np.ceil(high - 0.5))))
-        crossing = x0 + (rows + 0.5 - y0) * (x1 - x0) / (y1 - y0)
-        columns = np.clip(np.ceil(crossing - 0.5), 0, width).astype(np.int64)
-        np.add.at(changes, (rows, columns), 1)
+    x0, y0 = np.asarray(ring, np.float64).reshape(-1, 2).T
+    x1, y1 = np.roll(x0, -1), np.roll(y0, -1)
+    # Every edge crosses the middles of some rows, from `first` on: one entry for each crossing.
+    first = np.clip(np.ceil(np.minimum(y0, y1) - 0.5), 0, height).astype(np.int64)
+    beyond = np.clip(np.ceil(np.maximum(y0, y1) - 0.5), 0, height).astype(np.int64)
+    edge = np.repeat(np.arange(len(x0)), beyond - first)
+    starts = np.cumsum(beyond - first) - (beyond - first)
+    rows = first[edge] + np.arange(len(edge)) - starts[edge]
+    crossing = x0[edge] + (rows + 0.5 - y0[edge]) * (x1[edge] - x0[edge]) / (y1[edge] - y0[edge])
+    columns = np.clip(np.ceil(crossing - 0.5), 0, width).astype(np.int64)
+    changes = np.bincount(rows * (width + 1) + columns, minlength=height * (width + 1)).reshape(height, width + 1)
     inside: Mask = np.cumsum(changes[:, :width], axis=1) % 2 == 1
     return inside

@@ -72,6 +72,7 @@ def evaluate(
     tam-edit evaluate --dataset DAVIS --inpainting                    the inpainter, beside Telea's method
     """
     from tam_edit.errors import UsageError
+    from tam_edit.models.weights import parse_named
     from tam_edit.pipelines import evaluate as evaluating
     from tam_edit.pipelines import evaluate_engines as engines
 
@@ -82,7 +83,7 @@ def evaluate(
     else:
         assert dataset is not None
         selection = evaluating.Selection(dataset, sequences, split, frames, annotations)
-        named = _weights(weights)
+        named = parse_named(weights)
         if inpainting:
             fillers = [engines.filling_engine(inpainter, named, device)]
             fillers += [engines.telea(), engines.untouched()] if inpainter != "telea" else [engines.untouched()]
@@ -128,18 +129,6 @@ def _told(name: str, done: int, count: int) -> None:
     ending = "\r" if sys.stderr.isatty() else "\n"
     click.echo(f"{done + 1}/{count} {name:<40}", err=True, nl=False)
     click.echo(ending, err=True, nl=False)
-
-
-def _weights(pairs: tuple[str, ...]) -> dict[str, Path]:
-    from tam_edit.errors import UsageError
-
-    named = {}
-    for pair in pairs:
-        engine, equals, file = pair.partition("=")
-        if not equals or not file:
-            raise UsageError(f"--weights {pair}: write ENGINE=FILE, for example xmem=XMem.pth")
-        named[engine] = Path(file)
-    return named
 
 
 def _size(text: str) -> tuple[int, int]:
