@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from tam_edit.errors import EngineError, UsageError
-from tam_edit.masks import Mask
 from tam_edit.pipelines.context import Rgb
 from tam_edit.pipelines.inpaint import Filler
 from tam_edit.pipelines.keyframes import Candidate
 from tam_edit.pipelines.propagate import Tracker
-from tam_edit.script import Prompt, Settings
+
+from tam_edit.errors import EngineError, UsageError
+from tam_edit.masks import Mask
+from tam_edit.script import Point, Prompt, Settings
 
 if TYPE_CHECKING:
     from tam_edit.models.weights import FoundWeights
+
+Box = tuple[float, float, float, float]
 
 SEGMENTERS = ("classic",)
 TRACKERS = ("classic", "xmem")
@@ -53,18 +55,48 @@ class ClassicSegmenter:
     def candidates(
         self, rgb: NDArray[np.uint8], prompt: Prompt, next_rgb: NDArray[np.uint8] | None
     ) -> tuple[Candidate, ...]:
+        if prompt.prior is not None and prompt.box is None:
+            mended = self._mended(rgb, prompt.prior.mask(), prompt, next_rgb)
+            if mended is not None:
+                return (Candidate(mended, 1.0, "mended"),)
+        return self._found(rgb, prompt.points, prompt.negative, prompt.box, next_rgb)
+
+    def _found(
+        self,
+        rgb: NDArray[np.uint8],
+        points: Sequence[Point],
+        negative: Sequence[Point],
+        box: Box | None,
+        next_rgb: NDArray[np.uint8] | None,
+    ) -> tuple[Candidate, ...]:
         from tam_edit.models import classic
 
         found = classic.candidates(
             rgb,
-            points=[*prompt.points, *prompt.negative],
-            labels=[1] * len(prompt.points) + [0] * len(prompt.negative),
-            box=prompt.box,
-            previous=None if prompt.prior is None else prompt.prior.mask(),
+            points=[*points, *negative],
+            labels=[1] * len(points) + [0] * len(negative),
+            box=box,
             next_frame=next_rgb,
         )
         return tuple(Candidate(item.mask, item.score, item.name) for item in found)
 
+    def _mended(
+        self, rgb: NDArray[np.uint8], prior: Mask, prompt: Prompt, next_rgb: NDArray[np.uint8] | None
+    ) -> Mask | None:
+        """The tracked mask with what was missed added and what was too much taken away.
+
+        None when every click agrees with the mask already: then the clicks are meant to say it anew.
+        """
+        missed = [(x, y) for x, y in prompt.points if not prior[int(y), int(x)]]
+        too_much = [(x, y) for x, y in prompt.negative if prior[int(y), int(x)]]
+        if not missed and not too_much:
+            return None
+        mask = prior.copy()
+        if missed:
+            mask |= self._found(rgb, missed, prompt.negative, None, next_rgb)[0].mask
+        if too_much:
+            mask &= ~self._found(rgb, too_much, prompt.points, None, next_rgb)[0].mask
+        return mask
 
 @dataclass(frozen=True)
 class ClassicTracking:
@@ -170,8 +202,7 @@ class E2fgviFilling:
                 device=device_of(self._options),
                 precision=self._options.precision,
             )
-        filler: Filler = e2fgvi.Filler(self._network, read, frame_count, e2fgvi.FillSettings())
-        return filler
+        return e2fgvi.Filler(self._network, read, frame_count, e2fgvi.FillSettings())
 
 
 @dataclass(frozen=True)
@@ -264,5 +295,3 @@ def _noted(found: FoundWeights, warnings: list[str]) -> FoundWeights:
     if found.warning:
         warnings.append(found.warning)
     return found
-
-

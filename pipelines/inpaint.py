@@ -5,19 +5,20 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from tam_edit.pipelines.blobs import BlobCache
+from tam_edit.pipelines.context import Context, Rgb
+from tam_edit.pipelines.matte import Mattes
 
 from tam_edit.clip import FrameSpan
 from tam_edit.engine.ledger import frames_in_words
 from tam_edit.engine.stage import NOTHING, FrameSeries, Product, Stage, Unit, packed_product, record_digests
 from tam_edit.engine.store import Record
 from tam_edit.masks import Mask
-from tam_edit.pipelines.blobs import BlobCache
-from tam_edit.pipelines.context import Context, Rgb
-from tam_edit.pipelines.matte import Mattes
 
 STAGE = Stage("inpaint", 1)
 _PLACE = struct.Struct("<II")
@@ -26,7 +27,8 @@ _PLACE = struct.Struct("<II")
 class Filler(Protocol):
     """Fills the holes of one shot; a chunk depends on nothing but the frames that `reads` names."""
 
-    warnings: list[str]
+    @property
+    def warnings(self) -> Sequence[str]: ...
 
     @property
     def chunk(self) -> int: ...
@@ -64,7 +66,7 @@ def inpaint(context: Context, mattes: Mattes, engine: FillerEngine) -> Fills:
     shots = [shot for shot in context.shots if any(mattes.has_hole(frame) for frame in shot.indices())]
     context.runner.stage(STAGE.name, sum(map(len, shots)))
     for shot in shots:
-        filler = engine.make(lambda at, shot=shot: _read(context, mattes, shot, at), len(shot))
+        filler = engine.make(partial(_read, context, mattes, shot), len(shot))
         for chunk in FrameSpan(0, len(shot)).chunks(filler.chunk):
             span = FrameSpan(shot.start + chunk.start, shot.start + chunk.stop)
             if not any(mattes.has_hole(frame) for frame in span.indices()):

@@ -14,17 +14,25 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-
-from tam_edit.clip import FrameSpan
-from tam_edit.digest import digest_bytes, digest_of
-from tam_edit.engine.stage import FrameSeries, Product, Stage, Unit, pack_frames, packed_product, record_digests, unpack_frames
-from tam_edit.engine.store import Record
-from tam_edit.masks import LabelMap, Mask, pack_label_map, pack_planes, unpack_label_map, unpack_planes
 from tam_edit.models.fusion import fuse
 from tam_edit.pipelines.arrays import pack_arrays, unpack_arrays
 from tam_edit.pipelines.blobs import BlobCache
 from tam_edit.pipelines.context import Context, Rgb
 from tam_edit.pipelines.keyframes import Keyframes, KeyMask, exclusive
+
+from tam_edit.clip import FrameSpan
+from tam_edit.digest import digest_bytes, digest_of
+from tam_edit.engine.stage import (
+    FrameSeries,
+    Product,
+    Stage,
+    Unit,
+    pack_frames,
+    packed_product,
+    record_digests,
+)
+from tam_edit.engine.store import Record
+from tam_edit.masks import LabelMap, Mask, pack_label_map, pack_planes, unpack_label_map, unpack_planes
 
 STAGE = Stage("propagate", 1)
 
@@ -320,7 +328,9 @@ class _Region:
             locked = {frame: self.keys[frame] for frame in chunk.indices() if frame in self.keys}
             if locked:
                 reads["mask"] = {
-                    frame: None if any(mask.digest is None for mask in given.values()) else digest_of({label: mask.digest for label, mask in given.items()})
+                    frame: None
+                    if any(mask.digest is None for mask in given.values())
+                    else digest_of({label: mask.digest for label, mask in given.items()})
                     for frame, given in locked.items()
                 }
             distances = {frame: self._distances(frame) for frame in chunk.indices()}
@@ -410,7 +420,7 @@ def _joined(
     if len(known) == 1:
         return known[0]
     stacks = [np.stack([1 - plane, plane]) for plane in known]
-    return fuse(stacks[0], stacks[1], max(distance[0], 0), max(distance[1], 0))[1]
+    return np.asarray(fuse(stacks[0], stacks[1], max(distance[0], 0), max(distance[1], 0))[1])
 
 
 def trust_parts(parts: Any) -> dict[str, float]:

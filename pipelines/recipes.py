@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tam_edit.clip import FrameSpan
-from tam_edit.errors import UsageError
-from tam_edit.media.digests import digest_source
+import numpy as np
 from tam_edit.pipelines import background as backgrounds
 from tam_edit.pipelines.context import Context
 from tam_edit.pipelines.engines import Engines
@@ -19,6 +17,11 @@ from tam_edit.pipelines.matte import MatteSettings, mattes, usual_dilate_px, usu
 from tam_edit.pipelines.overlays import Background, Nothing, Removal, Replacement
 from tam_edit.pipelines.probe import probe
 from tam_edit.pipelines.propagate import Tubes, propagate
+
+from tam_edit.clip import FrameSpan
+from tam_edit.errors import UsageError
+from tam_edit.masks import LabelMap, MaskTube
+from tam_edit.media.digests import digest_source
 from tam_edit.project import Project
 from tam_edit.script import EditScript
 
@@ -36,6 +39,21 @@ def tubes(context: Context, script: EditScript, engines: Engines, limit: FrameSp
     if not any(item.prompts for item in script.objects):
         raise UsageError("no object is marked yet: say where one is, for example --point X,Y --frame N")
     return propagate(context, keyframes(context, script, engines.segmenter), engines.tracker, limit)
+
+
+def mask_tube(context: Context, found: Tubes, names: Sequence[str], objects: Sequence[str] | None = None) -> MaskTube:
+    """Label maps as a tube that loads them when asked for; objects: all others are left out."""
+    width, height = context.source.size_wh
+    kept = np.arange(256, dtype=np.uint8)
+    if objects is not None:
+        kept[[label for label, name in enumerate(names, start=1) if name not in objects]] = 0
+
+    def load(frame: int) -> LabelMap:
+        if found.maps.digests.get(frame) is None:  # a shot without marks, or beyond what was asked for
+            return np.zeros((height, width), np.uint8)
+        return np.asarray(kept[found.maps.load(frame)])
+
+    return MaskTube(names, context.source.frames, (width, height), load)
 
 
 def removal(context: Context, found: Tubes, script: EditScript, engines: Engines, choice: Choice) -> Removal:

@@ -7,7 +7,7 @@ import dataclasses
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -109,7 +109,13 @@ class Edit:
             raise UsageError(f"{folder} exists already and is not overwritten: choose another name, or remove it first")
         script = _new_script(Path(clip), frame_rate, allow_truncated, settings)
         made_here = not folder.exists()
-        place = Project.create(folder, dataclasses.replace(script, source=dataclasses.replace(script.source, path=os.path.relpath(Path(clip).resolve(), folder.resolve()))))
+        place = Project.create(
+            folder,
+            dataclasses.replace(
+                script,
+                source=dataclasses.replace(script.source, path=os.path.relpath(Path(clip).resolve(), folder.resolve())),
+            ),
+        )
         edit = cls(place, place.script(), Store(place.cache), folder, surroundings, engines)
         try:
             edit.source()
@@ -184,7 +190,7 @@ class Edit:
 
     def mark(
         self,
-        object: str,  # noqa: A002 - the contract's word
+        object: str,
         frame: int = 0,
         points: Sequence[tuple[float, float]] = (),
         negative: Sequence[tuple[float, float]] = (),
@@ -225,7 +231,14 @@ class Edit:
         self._change(lambda script: script.marked(name, frame, prompt))
         return found, self._last()
 
-    def candidates(self, name: str, frame: int, points: Sequence[tuple[float, float]], negative: Sequence[tuple[float, float]] = (), box: Sequence[float] | None = None) -> tuple[Candidate, ...]:
+    def candidates(
+        self,
+        name: str,
+        frame: int,
+        points: Sequence[tuple[float, float]],
+        negative: Sequence[tuple[float, float]] = (),
+        box: Sequence[float] | None = None,
+    ) -> tuple[Candidate, ...]:
         """The masks that clicks could mean, best first, without changing anything."""
         prompt = self._prompt(name, frame, points, negative, box, None, False, 0)
 
@@ -237,7 +250,7 @@ class Edit:
 
         return self._run("candidates", work, keep=False)
 
-    def unmark(self, object: str, frame: int) -> None:  # noqa: A002
+    def unmark(self, object: str, frame: int) -> None:
         """Take back what was said of an object on a frame. Raises PromptError when nothing was."""
         self._change(lambda script: script.unmarked(object, frame))
 
@@ -262,23 +275,11 @@ class Edit:
             self.script.label_of(name)
 
         def work(context: Context, engines: Engines) -> MaskTube:
-            from tam_edit.pipelines.recipes import tubes
-            import numpy as np
+            from tam_edit.pipelines.recipes import mask_tube, tubes
 
             if frames is not None and frames.stop > context.source.frames:
                 raise UsageError(f"frames {frames}: the clip has {context.source.frames} frames")
-            found = tubes(context, self._effective(), engines, frames)
-            size_wh = context.source.size_wh
-            keep = np.arange(256, dtype=np.uint8)
-            if objects is not None:
-                keep[[label for label, name in enumerate(names, start=1) if name not in objects]] = 0
-
-            def load(frame: int) -> NDArray[np.uint8]:
-                if frame not in found.maps.digests:
-                    return np.zeros((size_wh[1], size_wh[0]), np.uint8)
-                return keep[found.maps.load(frame)]
-
-            return MaskTube(names, context.source.frames, size_wh, load)
+            return mask_tube(context, tubes(context, self._effective(), engines, frames), names, objects)
 
         return self._run("track", work)
 
@@ -307,7 +308,10 @@ class Edit:
         """Write the clip with another background behind the objects; see the contract for what BG may be."""
         from tam_edit.pipelines.recipes import Choice
 
-        return self._effect("replace", Path(output), Choice(_names(objects), invert), str(background), options or OutputOptions())
+        if str(background) == "transparent":
+            return self.export(_transparent_format(Path(output)), output, objects=objects)
+        choice = Choice(_names(objects), invert)
+        return self._effect("replace", Path(output), choice, str(background), options or OutputOptions())
 
     def plan(
         self,
@@ -346,8 +350,76 @@ class Edit:
         with self._context(runner) as context:
             return work(context, self._engines())
 
-    def clip(self, background: str | Path | None = None, *, objects: Sequence[str] | None = None, invert: bool = False) -> Any:
-        """The result as a moviepy VideoClip, frames composited when asked for: objects removed, or a background behind them."""
+    def export(
+        self,
+        format: str,
+        output: str | Path,
+        *,
+        objects: Sequence[str] | None = None,
+    ) -> Report:
+        """Write the masks, or what they cut out, in another program's format (see pipelines.export.EXPORTS)."""
+        from tam_edit.pipelines.export import EXPORTS
+
+        if format not in EXPORTS:
+            raise UsageError(f"no export format {format!r}: there are {', '.join(EXPORTS)}")
+
+        def work(context: Context, engines: Engines) -> None:
+            from tam_edit.pipelines.export import export
+            from tam_edit.pipelines.matte import mattes
+            from tam_edit.pipelines.recipes import Choice, mask_tube, matte_settings, tubes
+
+            script = self._effective()
+            found = tubes(context, script, engines)
+            soft = mattes(context, found, matte_settings(context, script, Choice(_names(objects)), grown=False))
+
+            def alpha(frame: int) -> NDArray[np.float32]:
+                import numpy as np
+
+                if soft.has_hole(frame):
+                    return soft.series.load(frame).full()
+                width, height = context.source.size_wh
+                return np.zeros((height, width), np.float32)
+
+            tube = mask_tube(context, found, script.names)
+            result = export(format, tube, context.rgb, context.source, Path(output), alpha, objects)
+            for words in result.warnings:
+                context.runner.ledger.warn(words)
+
+        self._run("export", work, outputs=(str(output),))
+        return self._last()
+
+    def ingest(self, format: str, path: str | Path) -> dict[str, list[int]]:
+        """Take masks in another program's format in as keyframes; return the frames by object.
+
+        Raises MaskError and its kinds for what does not fit the clip, UsageError for unknown formats.
+        """
+        from tam_edit.pipelines.export import ingest
+
+        source = self.source()
+        found = ingest(format, Path(path), source.size_wh, source.frames)
+        said: dict[str, list[int]] = {name: [] for name in found.names}
+
+        def change(script: EditScript) -> EditScript:
+            for label, name in enumerate(found.names, start=1):
+                seen = False
+                for frame, label_map in sorted(found.keyframes.items()):
+                    mask = label_map == label
+                    # Before its first mask an object is not spoken of: it may simply not have been marked yet.
+                    if not mask.any() and not seen:
+                        continue
+                    seen = True
+                    prompt = Prompt(mask=StoredMask.of(mask)) if mask.any() else Prompt(absent=True)
+                    script = script.marked(name, frame, prompt)
+                    said[name].append(frame)
+            return script
+
+        self._change(change)
+        return said
+
+    def clip(
+        self, background: str | Path | None = None, *, objects: Sequence[str] | None = None, invert: bool = False
+    ) -> Any:
+        """The result as a moviepy VideoClip: objects removed, or a background behind them; composited when asked for."""
         from tam_edit.pipelines.moviepy_clip import moviepy_clip
         from tam_edit.pipelines.recipes import Choice
 
@@ -355,7 +427,12 @@ class Edit:
 
         def work(context: Context, engines: Engines) -> None:
             behind = None if background is None else str(background)
-            opened.append((context, self._overlay(context, engines, Choice(_names(objects), invert), behind, contextlib.ExitStack())))
+            opened.append(
+                (
+                    context,
+                    self._overlay(context, engines, Choice(_names(objects), invert), behind, contextlib.ExitStack()),
+                )
+            )
 
         self._run("clip", work)
         context, overlay = opened[-1]
@@ -430,7 +507,7 @@ class Edit:
                 names = engines.names
                 for words in engines.warnings:
                     runner.ledger.warn(words)
-                return self._with_restarts(runner, lambda: self._through(runner, work, engines))
+                return self._with_restarts(lambda: self._through(runner, work, engines))
             except TamEditError as raised:
                 error = raised
                 raise
@@ -463,7 +540,7 @@ class Edit:
         with self._context(runner) as context:  # a later use opens its reader again
             return work(context, engines)
 
-    def _with_restarts(self, runner: Runner, attempt: Callable[[], T]) -> T:
+    def _with_restarts(self, attempt: Callable[[], T]) -> T:
         """Begin again when the cache lost something it had promised; all the rest is reused."""
         for _ in range(MOST_RESTARTS):
             try:
@@ -681,6 +758,14 @@ def _read_mask(path: Path) -> NDArray[Any]:
         raise PromptError(f"mask {path}: no such file") from error
     except (UnidentifiedImageError, OSError, ValueError) as error:
         raise PromptError(f"mask {path} cannot be read as a picture ({error}): give a PNG") from error
+
+
+def _transparent_format(output: Path) -> str:
+    """Which export holds a cut-out under this name. Raises UsageError with the names that do."""
+    formats = {".webm": "webm-alpha", ".mov": "prores4444", "": "png"}
+    if output.suffix.lower() not in formats:
+        raise UsageError(f"{output}: transparency needs a name ending in .webm or .mov, or a folder (for PNGs)")
+    return formats[output.suffix.lower()]
 
 
 def _names(objects: Sequence[str] | None) -> tuple[str, ...] | None:

@@ -28,6 +28,10 @@ COMMANDS = {
     "plan": "tam_edit.cli.tracking:plan",
     "remove": "tam_edit.cli.effects:remove",
     "replace": "tam_edit.cli.effects:replace",
+    "export": "tam_edit.cli.masks:export",
+    "import": "tam_edit.cli.masks:import_",
+    "evaluate": "tam_edit.cli.evaluate:evaluate",
+    "models": "tam_edit.cli.models:models",
     "cache": "tam_edit.cli.cache:cache",
     "demo": "tam_edit.cli.demo:demo",
 }
@@ -59,7 +63,9 @@ class Commands(click.Group):
         return command
 
 
-@click.group(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(__version__, prog_name="tam-edit")
 def root() -> None:
     """Remove or replace anything in a video: click an object once, get its mask through the whole clip."""

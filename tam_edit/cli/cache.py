@@ -31,7 +31,14 @@ def show(edit: Path | None, as_json: bool) -> None:
     size = store.size()
     if as_json:
         running.tell_json(
-            {"command": "cache show", "exit": 0, "path": str(store.root), "records": size.records, "blobs": size.blobs, "bytes": size.bytes}
+            {
+                "command": "cache show",
+                "exit": 0,
+                "path": str(store.root),
+                "records": size.records,
+                "blobs": size.blobs,
+                "bytes": size.bytes,
+            }
         )
         return
     click.echo(f"{store.root}: {size.bytes / 2**20:.1f} MiB in {size.blobs} results, {size.records} records")
@@ -39,14 +46,22 @@ def show(edit: Path | None, as_json: bool) -> None:
 
 @cache.command(epilog="Example: tam-edit cache prune ball.edit --limit 2GB")
 @edit_argument
-@click.option("--limit", type=ByteSize(), default="0", show_default=True, help="Keep at most so much, what was used last.")
+@click.option(
+    "--limit", type=ByteSize(), default="0", show_default=True, help="Keep at most so much, what was used last."
+)
 @json_option
 def prune(edit: Path | None, limit: int, as_json: bool) -> None:
     """Drop what was not used for longest; it costs only time."""
     dropped = _store(edit).prune(limit)
     if as_json:
         running.tell_json(
-            {"command": "cache prune", "exit": 0, "records": dropped.records, "blobs": dropped.blobs, "bytes": dropped.bytes}
+            {
+                "command": "cache prune",
+                "exit": 0,
+                "records": dropped.records,
+                "blobs": dropped.blobs,
+                "bytes": dropped.bytes,
+            }
         )
         return
     click.echo(f"dropped {dropped.bytes / 2**20:.1f} MiB in {dropped.blobs} results")
@@ -63,7 +78,9 @@ def verify(edit: Path | None, as_json: bool) -> None:
         return
     for words in damaged:
         click.echo(f"removed, damaged: {words}")
-    click.echo("everything is as it was written" if not damaged else f"{len(damaged)} entries are made again when needed")
+    click.echo(
+        "everything is as it was written" if not damaged else f"{len(damaged)} entries are made again when needed"
+    )
 
 
 def _store(edit: Path | None) -> Store:

@@ -104,7 +104,9 @@ def demo(folder: Path, as_json: bool) -> None:
         )
         return
     say(f"\ndone in {seconds:.0f} s:")
-    for path, what in zip(outputs, ("without him", "another street behind him", "side by side", "the project"), strict=True):
+    for path, what in zip(
+        outputs, ("without him", "another street behind him", "side by side", "the project"), strict=True
+    ):
         say(f"  {path}  ({what})")
 
 

@@ -48,7 +48,9 @@ def remove(clip: Path, output: str, as_json: bool, **options: Any) -> None:
 
 @click.command(epilog="Example: tam-edit replace clip.mp4 -o beach.mp4 --background beach.jpg --box 200,80,420,400")
 @effect_options
-@click.option("--background", required=True, metavar="BG", help="Picture, video, #RRGGBB, blur[:SIGMA], transparent, EDIT.")
+@click.option(
+    "--background", required=True, metavar="BG", help="Picture, video, #RRGGBB, blur[:SIGMA], transparent, EDIT."
+)
 def replace(clip: Path, output: str, background: str, as_json: bool, **options: Any) -> None:
     """Write the clip with another background behind the marked objects."""
     edit, choice, stored = _prepared(clip, as_json, options)

@@ -13,7 +13,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 CLIP_OR_EDIT = click.Path(path_type=Path)
 
 
-class Numbers(click.ParamType):
+class Numbers(click.ParamType[tuple[float, ...]]):
     """Numbers with commas between, such as a point or a box."""
 
     def __init__(self, name: str, count: int) -> None:
@@ -32,7 +32,7 @@ class Numbers(click.ParamType):
         return numbers
 
 
-class ByteSize(click.ParamType):
+class ByteSize(click.ParamType[int]):
     """A size such as 8GB, 500MB or 4GiB."""
 
     name = "SIZE"
@@ -70,8 +70,17 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 prompt_options = stacked(
     click.option("--frame", type=click.IntRange(0), default=0, show_default=True, help="The frame meant, from 0."),
-    click.option("--point", "points", type=Numbers("X,Y", 2), multiple=True, metavar="X,Y", help="A pixel of the object."),
-    click.option("--not", "negative", type=Numbers("X,Y", 2), multiple=True, metavar="X,Y", help="A pixel that is not the object."),
+    click.option(
+        "--point", "points", type=Numbers("X,Y", 2), multiple=True, metavar="X,Y", help="A pixel of the object."
+    ),
+    click.option(
+        "--not",
+        "negative",
+        type=Numbers("X,Y", 2),
+        multiple=True,
+        metavar="X,Y",
+        help="A pixel that is not the object.",
+    ),
     click.option("--box", type=Numbers("X0,Y0,X1,Y1", 4), metavar="X0,Y0,X1,Y1", help="A box around the object."),
     click.option("--mask", type=click.Path(path_type=Path), metavar="PNG", help="A picture: non-zero is the object."),
     click.option("--absent", is_flag=True, help="The object is not there from this frame on."),
@@ -83,15 +92,32 @@ engine_options = stacked(
     click.option("--tracker", metavar="NAME", help="auto, classic, xmem: masks through the clip."),
     click.option("--inpainter", metavar="NAME", help="auto, classic, e2fgvi, e2fgvi-hq: what lies behind."),
     click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda, for neural engines."),
-    click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32", show_default=True, help="For neural engines."),
+    click.option(
+        "--precision",
+        type=click.Choice(["fp32", "bf16", "fp16"]),
+        default="fp32",
+        show_default=True,
+        help="For neural engines.",
+    ),
     click.option("--weights", multiple=True, metavar="NAME=FILE", help="Use this checkpoint, for example xmem=FILE."),
     click.option("--commercial", is_flag=True, help="Refuse engines whose weights forbid commercial use."),
-    click.option("--memory", type=ByteSize(), default="8GB", show_default=True, metavar="SIZE", help="How much memory to use at most."),
+    click.option(
+        "--memory",
+        type=ByteSize(),
+        default="8GB",
+        show_default=True,
+        metavar="SIZE",
+        help="How much memory to use at most.",
+    ),
 )
 
 edge_options = stacked(
-    click.option("--dilate", "dilate_px", type=click.IntRange(0, 500), metavar="PX", help="Grow the masks by so many pixels."),
-    click.option("--feather", "feather_px", type=click.FloatRange(0, 500), metavar="PX", help="Width of the soft edge."),
+    click.option(
+        "--dilate", "dilate_px", type=click.IntRange(0, 500), metavar="PX", help="Grow the masks by so many pixels."
+    ),
+    click.option(
+        "--feather", "feather_px", type=click.FloatRange(0, 500), metavar="PX", help="Width of the soft edge."
+    ),
 )
 
 output_options = stacked(
@@ -100,12 +126,16 @@ output_options = stacked(
     click.option("--codec", default="auto", show_default=True, help="auto, h264, hevc, ffv1, vp9, av1 or prores."),
 )
 
+objects_option = click.option("--objects", metavar="A,B", help="Only these objects.")
+
 choice_options = stacked(
-    click.option("--objects", metavar="A,B", help="Only these objects."),
+    objects_option,
     click.option("--invert", is_flag=True, help="Swap what is kept and what is removed."),
 )
 
 source_options = stacked(
-    click.option("--fps", "frame_rate", metavar="RATE", help="Frames a second of a folder of pictures, such as 24 or 30000/1001."),
+    click.option(
+        "--fps", "frame_rate", metavar="RATE", help="Frames a second of a folder of pictures, such as 24 or 30000/1001."
+    ),
     click.option("--allow-truncated", is_flag=True, help="Go on with what can be read of a file that breaks off."),
 )

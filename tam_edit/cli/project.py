@@ -51,9 +51,13 @@ def new(clip: Path, edit: Path, frame_rate: str | None, allow_truncated: bool, a
     epilog="Example: tam-edit mark ball.edit --object ball --frame 120 --point 350,210 --not 300,190 --preview ball.png"
 )
 @click.argument("edit", type=click.Path(path_type=Path))
-@click.option("--object", "name", required=True, metavar="NAME", help="The object's name; a new one makes a new object.")
+@click.option(
+    "--object", "name", required=True, metavar="NAME", help="The object's name; a new one makes a new object."
+)
 @prompt_options
-@click.option("--preview", type=click.Path(path_type=Path), metavar="PNG", help="Write a picture with the mask drawn in.")
+@click.option(
+    "--preview", type=click.Path(path_type=Path), metavar="PNG", help="Write a picture with the mask drawn in."
+)
 @engine_options
 @json_option
 def mark(edit: Path, name: str, preview: Path | None, as_json: bool, **options: Any) -> None:

@@ -24,7 +24,9 @@ def surroundings(as_json: bool, memory_bytes: int | None = None) -> Surroundings
     from tam_edit.cli.progress import Progress
     from tam_edit.session import DEFAULT_MEMORY_BYTES, Surroundings
 
-    around = Surroundings(say=lambda words: click.echo(words, err=True), memory_bytes=memory_bytes or DEFAULT_MEMORY_BYTES)
+    around = Surroundings(
+        say=lambda words: click.echo(words, err=True), memory_bytes=memory_bytes or DEFAULT_MEMORY_BYTES
+    )
     if sys.stderr.isatty() and not as_json:
         around.watcher = Progress()
     return around
@@ -65,7 +67,11 @@ def open_clip_or_edit(path: Path, as_json: bool, options: dict[str, Any]) -> Edi
     from tam_edit.session import Edit
 
     if Project.is_one(path):
-        return open_edit(path, as_json, {name: value for name, value in options.items() if name not in ("frame_rate", "allow_truncated")})
+        return open_edit(
+            path,
+            as_json,
+            {name: value for name, value in options.items() if name not in ("frame_rate", "allow_truncated")},
+        )
     given = dict(options)
     memory = given.pop("memory", None)
     edit = Edit.once(

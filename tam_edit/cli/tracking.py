@@ -13,7 +13,9 @@ from tam_edit.cli.options import choice_options, edge_options, engine_options, j
 
 @click.command(epilog="Example: tam-edit track ball.edit --frames 0:200")
 @click.argument("edit", type=click.Path(path_type=Path))
-@click.option("--object", "names", multiple=True, metavar="NAME", help="Say how this object did; all are tracked together.")
+@click.option(
+    "--object", "names", multiple=True, metavar="NAME", help="Say how this object did; all are tracked together."
+)
 @click.option("--frames", metavar="A:B", help="Only as far as these frames need; go on later.")
 @engine_options
 @json_option
@@ -36,7 +38,9 @@ def track(edit: Path, names: tuple[str, ...], frames: str | None, as_json: bool,
 @click.option("--threshold", type=click.FloatRange(0, 1), help="Trust below which a frame is doubtful.")
 @engine_options
 @json_option
-def review(edit: Path, sheet: Path | None, limit: int | None, threshold: float | None, as_json: bool, **options: Any) -> None:
+def review(
+    edit: Path, sheet: Path | None, limit: int | None, threshold: float | None, as_json: bool, **options: Any
+) -> None:
     """List the frames to look at, worst trust first, one for each stretch of trouble."""
     session = running.open_edit(edit, as_json, options)
     found = session.review(limit, threshold)
