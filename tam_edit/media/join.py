@@ -66,9 +66,7 @@ def join(
     return JoinResult(tuple(warnings), size)
 
 
-def _join_pictures(
-    segments: Iterable[bytes], source: ClipSource, settings: EncodeSettings, place: Path
-) -> JoinResult:
+def _join_pictures(segments: Iterable[bytes], source: ClipSource, settings: EncodeSettings, place: Path) -> JoinResult:
     folder = picture_folder(place)
     written = write_files(
         (held.payload for held in _all_packets(segments, source, settings, b"")), folder, settings.pattern, source.path
@@ -271,9 +269,7 @@ def _all_packets(
         raise OutputError(f"{start} of {source.frames} frames were encoded: the result would not be whole")
 
 
-def _check_fits(
-    segment: Segment, source: ClipSource, settings: EncodeSettings, extradata: bytes, start: int
-) -> None:
+def _check_fits(segment: Segment, source: ClipSource, settings: EncodeSettings, extradata: bytes, start: int) -> None:
     if segment.codec != settings.codec or segment.extradata != extradata:
         raise StoreError("a segment was encoded with other settings; it must be made again")
     if segment.pts != source.pts[start : start + len(segment.pts)]:

@@ -66,7 +66,10 @@ def probe_pictures(
 
     Every picture is decoded once. Raises ClipEmpty, SourceUnreadable (a broken picture, or one of another size).
     """
-    from tam_edit.media.probe import chroma_location_of, colour_of  # the two know each other; this way round when called
+    from tam_edit.media.probe import (  # the two know each other; this way round when called
+        chroma_location_of,
+        colour_of,
+    )
 
     paths = list_pictures(folder)
     if frame_rate is not None and frame_rate <= 0:

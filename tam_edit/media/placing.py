@@ -26,8 +26,10 @@ def check_destination(destination: str | Path, source_path: str | Path | None) -
     place = Path(destination)
     if source_path is not None and is_same_file(place, source_path):
         raise OutputIsSource(f"{place}: is the clip itself; write the result under another name")
-    if source_path is not None and Path(source_path).is_dir() and place.resolve().is_relative_to(
-        Path(source_path).resolve()
+    if (
+        source_path is not None
+        and Path(source_path).is_dir()
+        and place.resolve().is_relative_to(Path(source_path).resolve())
     ):
         raise OutputIsSource(f"{place}: lies in the folder of the clip's pictures; write the result elsewhere")
     folder = place.parent

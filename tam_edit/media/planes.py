@@ -8,7 +8,16 @@ from numpy.typing import NDArray
 
 from tam_edit.clip import ClipSource
 from tam_edit.media.convert import convert
-from tam_edit.media.layouts import Layout, copy_planes, grey_to_yuv, layout_of, new_frame, output_colour, plane, to_working
+from tam_edit.media.layouts import (
+    Layout,
+    copy_planes,
+    grey_to_yuv,
+    layout_of,
+    new_frame,
+    output_colour,
+    plane,
+    to_working,
+)
 from tam_edit.media.reader import Picture
 
 Fill = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
@@ -58,9 +67,7 @@ def untouched(picture: Picture, source: ClipSource, pixel_format: str, *, uprigh
     return finish(to_working(picture.native, source.colour), source, pixel_format, upright=upright)
 
 
-def whole(
-    picture: Picture, rgb: Fill, source: ClipSource, pixel_format: str, *, upright: bool = False
-) -> VideoFrame:
+def whole(picture: Picture, rgb: Fill, source: ClipSource, pixel_format: str, *, upright: bool = False) -> VideoFrame:
     """Replace the whole picture: `rgb` is upright [H, W, 3] of the clip's size."""
     full = np.ones(rgb.shape[:2], dtype=np.float32)
     return blend(picture, rgb, full, (0, 0), source, pixel_format, upright=upright)

@@ -291,12 +291,13 @@ def _timestamps(stream: VideoStream, seen: _Seen) -> tuple[list[int], bool]:
 
 def _last_duration(container: InputContainer, stream: VideoStream, seen: _Seen, pts: list[int], whole: bool) -> int:
     """How long the last frame stays: to the end of its track where the container knows it (mp4, mov)."""
-    usual = _usual_duration(stream, seen)
+    shown = seen.durations[-1] or _usual_duration(stream, seen)
     if whole and container.format.name.startswith("mov") and stream.duration and stream.start_time is not None:
         left = stream.start_time + stream.duration - pts[-1]
-        if left > 0:
+        # Edit lists often count in milliseconds, so a smaller difference is only their rounding.
+        if left > 0 and stream.time_base and abs(left - shown) * stream.time_base > Fraction(1, 1000):
             return left
-    return seen.durations[-1] or usual
+    return shown
 
 
 def _usual_duration(stream: VideoStream, seen: _Seen) -> int:

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from tam_edit.clip import ClipSource, FrameSpan
 from tam_edit.errors import SourceChanged, SourceUnreadable
 from tam_edit.media.convert import convert
-from tam_edit.media.opening import describe, edited_stream, open_source
 from tam_edit.media.digests import list_pictures
+from tam_edit.media.opening import describe, edited_stream, open_source
 from tam_edit.media.pictures import read_picture
 from tam_edit.media.rgb import rgb16_upright, rgb_upright
 

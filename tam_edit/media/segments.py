@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import platform
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import av
@@ -69,7 +72,32 @@ def configure(context: Any, settings: EncodeSettings, source: ClipSource) -> Non
     if source.interlaced and settings.codec == "h264":
         flags |= int(Flags.interlaced_dct) | int(Flags.interlaced_me)
     context.flags |= flags
-    context.options = dict(settings.options)
+    context.thread_type = "FRAME" if settings.codec in {"h264", "png", "tiff"} else "SLICE"
+    context.options = {**dict(settings.options), **_steady(settings)}
+
+
+@functools.cache
+def _cpu_flags() -> frozenset[str]:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return frozenset()
+    return frozenset(next((line.split(":", 1)[1].split() for line in lines if line.startswith("flags")), []))
+
+
+def _steady(settings: EncodeSettings) -> dict[str, str]:
+    """Keep x264 from its AVX-512 code, which reads memory nobody wrote: the same frames then gave other bytes at times.
+
+    Found by encoding one segment 300 times (tests/bench/bench_media.py does it); with AVX2 all are equal. Where the
+    processor cannot be asked, macroblock-tree rate control, the part concerned, is left out.
+    """
+    if settings.codec != "h264":
+        return {}
+    params = dict(settings.options)["x264-params"]
+    flags = _cpu_flags()
+    if not flags and platform.machine().lower() in {"x86_64", "amd64"}:
+        return {"x264-params": params + ":mbtree=0"}
+    return {"x264-params": params + ":asm=avx2"} if "avx512f" in flags and "avx2" in flags else {}
 
 
 def encode_segment(
@@ -120,9 +148,7 @@ def _check(packets: list[SegmentPacket], count: int, settings: EncodeSettings) -
         raise OutputError(f"the encoder {settings.encoder} reorders by {late} frames, {settings.reorder} were expected")
 
 
-def _pack(
-    settings: EncodeSettings, extradata: bytes, pts: tuple[int, ...], packets: Sequence[SegmentPacket]
-) -> bytes:
+def _pack(settings: EncodeSettings, extradata: bytes, pts: tuple[int, ...], packets: Sequence[SegmentPacket]) -> bytes:
     head = json.dumps(
         {
             "codec": settings.codec,

@@ -137,7 +137,7 @@ def test_an_edit_list_is_applied(tmp_path: Path) -> None:
 
 
 def test_matroska_says_when_milliseconds_are_not_enough(tmp_path: Path) -> None:
-    path = make_clip(tmp_path / "a.mp4", pts=VARIABLE)
+    path = make_clip(tmp_path / "a.mp4", pts=[stamp for stamp in VARIABLE if stamp != 701])
     clip, result, said = remake(path, tmp_path / "r.mkv")
     assert len(said.warnings) == 1
     assert "milliseconds" in said.warnings[0]
@@ -164,9 +164,7 @@ def test_a_slanted_matrix_is_kept_to_the_bit(tmp_path: Path) -> None:
 
 
 def test_all_other_streams_are_copied(tmp_path: Path) -> None:
-    path = make_clip(
-        tmp_path / "a.mp4", sound=2, subtitles=2, chapters=True, metadata={"title": "A day"}, cover=True
-    )
+    path = make_clip(tmp_path / "a.mp4", sound=2, subtitles=2, chapters=True, metadata={"title": "A day"}, cover=True)
     _, _, said = remake(path, tmp_path / "r.mp4")
     assert said.warnings == ()
     before, after = packets(path), packets(tmp_path / "r.mp4")
@@ -380,9 +378,7 @@ def test_pictures_become_a_film_and_a_film_pictures(tmp_path: Path) -> None:
     join(segments(clip, settings, 4), clip, settings, tmp_path / "film.mp4")
     film = probe(tmp_path / "film.mp4", digest="f")
     assert times(film) == times(clip)
-    turned = probe(
-        make_clip(tmp_path / "t.mp4", display_matrix=Orientation(1).to_display_matrix()), digest="t"
-    )
+    turned = probe(make_clip(tmp_path / "t.mp4", display_matrix=Orientation(1).to_display_matrix()), digest="t")
     settings = choose(turned, tmp_path / "pictures")
     join(segments(turned, settings, 8), turned, settings, tmp_path / "pictures")
     assert probe(tmp_path / "pictures", digest="p").size_wh == turned.size_wh == (64, 96)

@@ -90,7 +90,10 @@ def test_lossless_round_trip_keeps_every_bit_outside(tmp_path: Path, pixel_forma
     alpha, at_xy = feathered(21, 27), (11, 8)
     fill = np.random.default_rng(1).integers(0, 256, (21, 27, 3), dtype=np.uint8)
     frames = [blend(picture, fill, alpha, at_xy, clip, settings.pixel_format) for picture in pictures(clip)]
-    blobs = [encode_segment(frames[:2], settings, clip, clip.pts[:2]), encode_segment(frames[2:], settings, clip, clip.pts[2:])]
+    blobs = [
+        encode_segment(frames[:2], settings, clip, clip.pts[:2]),
+        encode_segment(frames[2:], settings, clip, clip.pts[2:]),
+    ]
     join(blobs, clip, settings, destination)
     result = probe(destination, digest="r")
     assert (result.pts, result.size_wh, result.orientation) == (clip.pts, clip.size_wh, clip.orientation)

@@ -66,7 +66,9 @@ def test_random_access_gives_the_frames_of_sequential_reading(tmp_path: Path, ki
 
 
 def test_the_frames_are_the_ones_that_went_in(tmp_path: Path) -> None:
-    clip = probe(make_clip(tmp_path / "a.mkv", encoder="ffv1", time_base=Fraction(1, 1000), pts=range(0, 400, 40)), digest="d")
+    clip = probe(
+        make_clip(tmp_path / "a.mkv", encoder="ffv1", time_base=Fraction(1, 1000), pts=range(0, 400, 40)), digest="d"
+    )
     assert in_order(clip) == [fingerprint(native_frame(index, (96, 64), "yuv420p")) for index in range(10)]
 
 
@@ -141,9 +143,9 @@ def test_rgb_is_upright_and_right(tmp_path: Path) -> None:
         rgb, small, deep = picture.rgb(), picture.rgb((32, 48)), picture.rgb16()
     y, u, v = (np.asarray(plane).astype(float) for plane in _planes(native_frame(1, (96, 64), "yuv444p")))
     luma, blue, red = (y - 16) / 219, (u - 128) / 224, (v - 128) / 224  # ITU-T H.273, limited range, BT.709
-    expected = np.stack(
-        [luma + 1.5748 * red, luma - 0.1873 * blue - 0.4681 * red, luma + 1.8556 * blue], axis=2
-    ).clip(0, 1)
+    expected = np.stack([luma + 1.5748 * red, luma - 0.1873 * blue - 0.4681 * red, luma + 1.8556 * blue], axis=2).clip(
+        0, 1
+    )
     expected = orientation.apply(expected)
     assert rgb.shape == (96, 64, 3)
     assert np.abs(rgb / 255 - expected).max() < 2.5 / 255

@@ -51,9 +51,7 @@ def clip(pixel_format: str = "yuv420p", coded_wh: tuple[int, int] = (640, 360)) 
         ("yuv440p", "o.mp4", True, "h264", "yuv444p", 2),
     ],
 )
-def test_codec_and_format(
-    pixel_format: str, output: str, lossless: bool, codec: str, stored: str, said: int
-) -> None:
+def test_codec_and_format(pixel_format: str, output: str, lossless: bool, codec: str, stored: str, said: int) -> None:
     settings = choose(clip(pixel_format), output, lossless)
     assert (settings.codec, settings.pixel_format, len(settings.warnings)) == (codec, stored, said)
     assert not settings.upright
@@ -93,7 +91,9 @@ def test_crf_is_checked() -> None:
     assert "crf" in choose(clip(), "o.mkv", lossless=True, crf=3).warnings[0]
 
 
-@pytest.mark.parametrize(("output", "pattern"), [("frames/", "%05d.png"), ("frames", "%05d.png"), ("f/%04d.tif", "%04d.tif")])
+@pytest.mark.parametrize(
+    ("output", "pattern"), [("frames/", "%05d.png"), ("frames", "%05d.png"), ("f/%04d.tif", "%04d.tif")]
+)
 def test_pictures(output: str, pattern: str) -> None:
     settings = choose(clip("yuv420p10le"), output)
     assert (settings.kind, settings.pattern, settings.upright) == ("pictures", pattern, True)
