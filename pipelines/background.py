@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from tam_edit.pipelines.context import Context, Rgb
+from tam_edit.pipelines.encode import Overlay
 
 from tam_edit.clip import ClipSource
 from tam_edit.digest import digest_of
 from tam_edit.errors import SourceUnreadable, UsageError
-from tam_edit.pipelines.context import Context, Rgb
-from tam_edit.pipelines.encode import Overlay
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp"})
 USUAL_BLUR_SHARE = 0.03
@@ -123,7 +123,7 @@ def cover(rgb: NDArray[np.uint8], size_wh: tuple[int, int]) -> Rgb:
 
 @dataclass
 class VideoBackground:
-    """Another clip behind the objects: at each frame the picture that is on screen at that time; it begins again at its end."""
+    """Another clip behind the objects: at each frame what is on screen at that time; it begins again at its end."""
 
     clip: ClipSource
     source: ClipSource

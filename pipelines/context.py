@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ Rgb = NDArray[np.uint8]
 
 @dataclass
 class Context:
-    """One run over one clip. The reader is opened when a picture is first needed, so a run that reuses all opens none."""
+    """One run over one clip. The reader is opened when a picture is first needed: a run that reuses all opens none."""
 
     runner: Runner
     source: ClipSource
@@ -43,7 +44,7 @@ class Context:
     def shots(self) -> tuple[FrameSpan, ...]:
         """The clip's shots in order; one when there is no cut."""
         edges = (0, *self.cuts, self.source.frames)
-        return tuple(FrameSpan(start, stop) for start, stop in zip(edges, edges[1:], strict=False))
+        return tuple(FrameSpan(start, stop) for start, stop in itertools.pairwise(edges))
 
     def shot_of(self, frame: int) -> FrameSpan:
         return next(shot for shot in self.shots if frame in shot)

@@ -100,7 +100,7 @@ class ClassicSegmenter:
 
 @dataclass(frozen=True)
 class ClassicTracking:
-    """Masks through the clip without weights, inside shots only: its memory of looks is too weak to search a new one."""
+    """Masks through the clip without weights, inside shots only: its memory of looks is too weak for more."""
 
     chunk: int = 16
     crosses_cuts: bool = False

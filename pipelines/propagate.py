@@ -8,6 +8,7 @@ meet they are fused. So a correction changes what the two spans beside it read, 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -145,7 +146,7 @@ class _Region:
         backward = self._direction(self.frames[::-1], self.region.start, -1)
         result = _Pass()
         edges = [self.region.start, *self.frames, self.region.stop]
-        for index, (start, stop) in enumerate(zip(edges, edges[1:], strict=False)):
+        for index, (start, stop) in enumerate(itertools.pairwise(edges)):
             ahead = forward.get(edges[index]) if index > 0 else None
             back = backward.get(edges[index + 1]) if index + 1 < len(edges) - 1 else None
             # A keyframe belongs to the span that it begins; where objects are that it does not speak for is known

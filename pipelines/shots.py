@@ -73,9 +73,9 @@ class ShotFinder:
 
 
 def structure_kept(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> float:
-    """How much of the local structure of `after` is `before` moved by optical flow: about 1 in one scene, .2-.6 across cuts.
+    """How much of the local structure of `after` is `before` moved by optical flow: about 1 in one scene.
 
-    Both uint8 RGB [h, w, 3] of one size.
+    Across cuts it is .2 to .6. Both uint8 RGB [h, w, 3] of one size.
     """
     import cv2
 

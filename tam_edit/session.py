@@ -5,23 +5,22 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from tam_edit.clip import ClipSource, FrameSpan
-from tam_edit.digest import digest_of
-from tam_edit.engine.report import Report, peak_rss_bytes
-from tam_edit.engine.runner import Runner, Silent, Watcher
-from tam_edit.engine.store import DEFAULT_LIMIT_BYTES, EntryLost, Store
-from tam_edit.errors import Cancelled, MaskEmpty, PromptError, SourceChanged, StoreError, TamEditError, UsageError
+from tam_edit.engine.report import Report
+from tam_edit.engine.store import Store
+from tam_edit.errors import UsageError
 from tam_edit.masks import MaskTube
 from tam_edit.project import Project
-from tam_edit.script import EditScript, Prompt, ScriptSource, Settings, StoredMask, mask_from_picture
+from tam_edit.saying import Saying, prompt_of
+from tam_edit.script import EditScript, Prompt, ScriptSource, Settings, StoredMask
+from tam_edit.workbench import Surroundings, Workbench, shared_cache
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,11 +29,8 @@ if TYPE_CHECKING:
     from tam_edit.pipelines.context import Context
     from tam_edit.pipelines.engines import EngineOptions, Engines
     from tam_edit.pipelines.keyframes import Candidate
+    from tam_edit.pipelines.recipes import Choice
     from tam_edit.pipelines.review import Doubt
-
-T = TypeVar("T")
-DEFAULT_MEMORY_BYTES = 8 * 2**30
-MOST_RESTARTS = 100
 
 
 @dataclass(frozen=True)
@@ -46,18 +42,6 @@ class OutputOptions:
     crf: int | None = None
 
 
-@dataclass
-class Surroundings:
-    """Who watches, who may cancel, and how much room there is; the same for all runs of an Edit."""
-
-    watcher: Watcher = field(default_factory=Silent)
-    say: Callable[[str], None] = lambda _: None
-    cancelled: Callable[[], bool] = lambda: False
-    memory_bytes: int = DEFAULT_MEMORY_BYTES
-    cache_bytes: int = DEFAULT_LIMIT_BYTES
-    wait_s: float | None = None
-
-
 class Edit:
     """One clip being edited: prompts in, masks and edited videos out; what is finished is never run again.
 
@@ -65,26 +49,21 @@ class Edit:
     for whatever is worth telling; `report` is what the last run did.
     """
 
-    def __init__(
-        self,
+    def __init__(self, bench: Workbench) -> None:
+        self.bench = bench
+
+    @classmethod
+    def _of(
+        cls,
         project: Project | None,
         script: EditScript,
         store: Store,
-        base: Path,
-        surroundings: Surroundings | None = None,
-        engines: EngineOptions | None = None,
-    ) -> None:
+        surroundings: Surroundings | None,
+        engines: EngineOptions | None,
+    ) -> Edit:
         from tam_edit.pipelines.engines import EngineOptions
 
-        self.project = project
-        self.surroundings = surroundings or Surroundings()
-        self.engine_options = engines or EngineOptions()
-        self.report: Report | None = None
-        self._script = script
-        self._store = store
-        self._base = base
-        self._overrides: dict[str, Any] = {}
-        self._within = threading.RLock()
+        return cls(Workbench(project, script, store, surroundings or Surroundings(), engines or EngineOptions()))
 
     # Making and opening
 
@@ -109,14 +88,12 @@ class Edit:
             raise UsageError(f"{folder} exists already and is not overwritten: choose another name, or remove it first")
         script = _new_script(Path(clip), frame_rate, allow_truncated, settings)
         made_here = not folder.exists()
+        # The path is kept relative to the folder, so that both can move together.
+        path = os.path.relpath(Path(clip).resolve(), folder.resolve())
         place = Project.create(
-            folder,
-            dataclasses.replace(
-                script,
-                source=dataclasses.replace(script.source, path=os.path.relpath(Path(clip).resolve(), folder.resolve())),
-            ),
+            folder, dataclasses.replace(script, source=dataclasses.replace(script.source, path=path))
         )
-        edit = cls(place, place.script(), Store(place.cache), folder, surroundings, engines)
+        edit = cls._of(place, place.script(), Store(place.cache), surroundings, engines)
         try:
             edit.source()
         except BaseException:
@@ -135,7 +112,7 @@ class Edit:
         """Open a project. Raises ScriptError when it is none or its script has a mistake."""
         place = Project(Path(project))
         around = surroundings or Surroundings()
-        return cls(place, place.script(), Store(place.cache, around.cache_bytes), place.folder, around, engines)
+        return cls._of(place, place.script(), Store(place.cache, around.cache_bytes), around, engines)
 
     @classmethod
     def once(
@@ -151,39 +128,37 @@ class Edit:
         around = surroundings or Surroundings()
         script = _new_script(Path(clip), frame_rate, allow_truncated, None)
         store = Store(shared_cache(), around.cache_bytes)
-        return cls(None, script, store, Path.cwd(), around, engines)
+        return cls._of(None, script, store, around, engines)
 
     # What is known
 
     @property
+    def project(self) -> Project | None:
+        return self.bench.project
+
+    @property
     def script(self) -> EditScript:
-        """The script as it is now; a project's file is read again, since hand and page may have changed it."""
-        if self.project is not None:
-            self._script = self.project.script()
-        return self._script
+        """The script as it is now, hand edits included."""
+        return self.bench.script
 
     @property
-    def settings(self) -> Settings:
-        """The script's settings with the overrides of this session."""
-        return dataclasses.replace(self.script.settings, **self._overrides)
-
-    @property
-    def store(self) -> Store:
-        return self._store
+    def report(self) -> Report:
+        """What the last run did. Raises UsageError before the first one."""
+        return self.bench.last_report()
 
     def override(self, **settings: Any) -> None:
         """Use other settings than the script's from now on (fields of Settings); None leaves the script's."""
-        self._overrides |= {name: value for name, value in settings.items() if value is not None}
-        _ = self.settings  # checks them
+        self.bench.overrides |= {name: value for name, value in settings.items() if value is not None}
+        _ = self.bench.settings  # a wrong one is refused here
 
     def source(self) -> ClipSource:
         """What the clip is; probed once."""
-        with self._context(self._runner(dry=True)) as context:
+        with self.bench.context(self.bench.runner(dry=True)) as context:
             return context.source
 
     def cuts(self) -> tuple[int, ...]:
         """First frames of all shots but the first."""
-        with self._context(self._runner(dry=True)) as context:
+        with self.bench.context(self.bench.runner(dry=True)) as context:
             return context.cuts
 
     # Saying where objects are
@@ -204,63 +179,47 @@ class Edit:
         On a frame that is tracked already this is a correction: the clicks mend the mask which the frame has. What was
         said of the object on this frame before is replaced. Raises PromptError, MaskEmpty.
         """
-        return self.marked(object, frame, points, negative, box, mask, absent, candidate)[0]
+        return self.say(object, Saying(frame, points, negative, box, mask, absent, candidate))
 
-    def marked(
-        self,
-        name: str,
-        frame: int,
-        points: Sequence[tuple[float, float]],
-        negative: Sequence[tuple[float, float]],
-        box: Sequence[float] | None,
-        mask: NDArray[Any] | str | Path | None,
-        absent: bool,
-        candidate: int,
-    ) -> tuple[NDArray[np.bool_], Report]:
-        """As `mark`, with the report of the run."""
-        prompt = self._prompt(name, frame, points, negative, box, mask, absent, candidate)
+    def say(self, name: str, saying: Saying) -> NDArray[np.bool_]:
+        """As `mark`, with everything that is said in one value."""
+        prompts: list[Prompt] = []
 
         def work(context: Context, engines: Engines) -> NDArray[np.bool_]:
             from tam_edit.pipelines.keyframes import key_mask
 
+            prompts.append(prompt_of(saying, name, self.bench, context))
             context.runner.stage("segment", 1)
-            return key_mask(context, name, frame, prompt, engines.segmenter).load()
+            return key_mask(context, name, saying.frame, prompts[-1], engines.segmenter).load()
 
         # The script is changed only once the mask is there: clicks that hit nothing leave it as it was.
-        found = self._run("mark", work)
-        self._change(lambda script: script.marked(name, frame, prompt))
-        return found, self._last()
+        found = self.bench.run("mark", work)
+        self.bench.change(lambda script: script.marked(name, saying.frame, prompts[-1]))
+        return found
 
-    def candidates(
-        self,
-        name: str,
-        frame: int,
-        points: Sequence[tuple[float, float]],
-        negative: Sequence[tuple[float, float]] = (),
-        box: Sequence[float] | None = None,
-    ) -> tuple[Candidate, ...]:
+    def candidates(self, name: str, saying: Saying) -> tuple[Candidate, ...]:
         """The masks that clicks could mean, best first, without changing anything."""
-        prompt = self._prompt(name, frame, points, negative, box, None, False, 0)
 
         def work(context: Context, engines: Engines) -> tuple[Candidate, ...]:
             from tam_edit.pipelines.keyframes import check_prompt, propose
 
-            check_prompt(context, name, frame, prompt)
-            return propose(context, frame, prompt, engines.segmenter)
+            prompt = prompt_of(saying, name, self.bench, context)
+            check_prompt(context, name, saying.frame, prompt)
+            return propose(context, saying.frame, prompt, engines.segmenter)
 
-        return self._run("candidates", work, keep=False)
+        return self.bench.run("candidates", work, keep=False)
 
     def unmark(self, object: str, frame: int) -> None:
         """Take back what was said of an object on a frame. Raises PromptError when nothing was."""
-        self._change(lambda script: script.unmarked(object, frame))
+        self.bench.change(lambda script: script.unmarked(object, frame))
 
     def undo(self) -> None:
         """Take the last change of the script back. Raises UsageError without one, or without a project."""
-        self._script = self._with_project("undo").undo()
+        self.bench.step_back()
 
     def redo(self) -> None:
         """Do again what was taken back last."""
-        self._script = self._with_project("redo").redo()
+        self.bench.step_forward()
 
     # Running
 
@@ -279,9 +238,9 @@ class Edit:
 
             if frames is not None and frames.stop > context.source.frames:
                 raise UsageError(f"frames {frames}: the clip has {context.source.frames} frames")
-            return mask_tube(context, tubes(context, self._effective(), engines, frames), names, objects)
+            return mask_tube(context, tubes(context, self.bench.effective, engines, frames), names, objects)
 
-        return self._run("track", work)
+        return self.bench.run("track", work)
 
     def remove(
         self,
@@ -327,13 +286,13 @@ class Edit:
         from tam_edit.pipelines.recipes import Choice, tubes
 
         if command == "track":
-            return self._planned("track", lambda context, engines: tubes(context, self._effective(), engines))
+            return self.bench.planned("track", lambda context, engines: tubes(context, self.bench.effective, engines))
         if command not in ("remove", "replace"):
             raise UsageError(f"plan {command!r}: remove, replace and track can be planned")
         choice = Choice(_names(objects), invert)
         behind = str(background) if background is not None else "#00ff00" if command == "replace" else None
         chosen = options or OutputOptions()
-        return self._planned(command, self._effect_work(Path(output), choice, behind, chosen))
+        return self.bench.planned(command, self._effect_work(Path(output), choice, behind, chosen))
 
     def review(self, limit: int | None = None, threshold: float | None = None) -> list[Doubt]:
         """Frames to look at, worst trust first, one for each stretch of trouble. Raises UsageError before tracking."""
@@ -341,14 +300,14 @@ class Edit:
         from tam_edit.pipelines.review import doubts
 
         def work(context: Context, engines: Engines) -> list[Doubt]:
-            found = tubes(context, self._effective(), engines)
+            found = tubes(context, self.bench.effective, engines)
             if any(digest is None for digest in found.maps.digests.values()):
                 raise UsageError("not everything is tracked yet: run 'tam-edit track' first")
             return doubts(found, self.script.names, threshold)[:limit]
 
-        runner = self._runner(dry=True)
-        with self._context(runner) as context:
-            return work(context, self._engines())
+        runner = self.bench.runner(dry=True)
+        with self.bench.context(runner) as context:
+            return work(context, self.bench.engines())
 
     def export(
         self,
@@ -368,7 +327,7 @@ class Edit:
             from tam_edit.pipelines.matte import mattes
             from tam_edit.pipelines.recipes import Choice, mask_tube, matte_settings, tubes
 
-            script = self._effective()
+            script = self.bench.effective
             found = tubes(context, script, engines)
             soft = mattes(context, found, matte_settings(context, script, Choice(_names(objects)), grown=False))
 
@@ -385,8 +344,8 @@ class Edit:
             for words in result.warnings:
                 context.runner.ledger.warn(words)
 
-        self._run("export", work, outputs=(str(output),))
-        return self._last()
+        self.bench.run("export", work, outputs=(str(output),))
+        return self.report
 
     def ingest(self, format: str, path: str | Path) -> dict[str, list[int]]:
         """Take masks in another program's format in as keyframes; return the frames by object.
@@ -413,13 +372,13 @@ class Edit:
                     said[name].append(frame)
             return script
 
-        self._change(change)
+        self.bench.change(change)
         return said
 
     def clip(
         self, background: str | Path | None = None, *, objects: Sequence[str] | None = None, invert: bool = False
     ) -> Any:
-        """The result as a moviepy VideoClip: objects removed, or a background behind them; composited when asked for."""
+        """The result as a moviepy VideoClip (objects removed, or a background behind them), composited when asked for."""
         from tam_edit.pipelines.moviepy_clip import moviepy_clip
         from tam_edit.pipelines.recipes import Choice
 
@@ -434,31 +393,31 @@ class Edit:
                 )
             )
 
-        self._run("clip", work)
+        self.bench.run("clip", work)
         context, overlay = opened[-1]
         return moviepy_clip(context, overlay)
 
     def pictures(self) -> Context:
         """The clip's pictures; use as a context manager: `with edit.pictures() as context: context.rgb(7)`."""
-        return self._context(self._runner(dry=True))
+        return self.bench.context(self.bench.runner(dry=True))
 
-    # How runs are made
+    # How effects are put together
 
     def _effect(
-        self, command: str, output: Path, choice: Any, background: str | None, options: OutputOptions
+        self, command: str, output: Path, choice: Choice, background: str | None, options: OutputOptions
     ) -> Report:
         from tam_edit.media.placing import check_destination
         from tam_edit.pipelines.background import parse_background
 
-        check_destination(output, self._source_path())
+        check_destination(output, self.bench.source_path())
         if background is not None:
             parse_background(background)  # refused before any work
         work = self._effect_work(output, choice, background, options, write=True)
-        self._run(command, work, outputs=(str(output),))
-        return self._last()
+        self.bench.run(command, work, outputs=(str(output),))
+        return self.report
 
     def _effect_work(
-        self, output: Path, choice: Any, background: str | None, options: OutputOptions, *, write: bool = False
+        self, output: Path, choice: Choice, background: str | None, options: OutputOptions, *, write: bool = False
     ) -> Callable[[Context, Engines], None]:
         def work(context: Context, engines: Engines) -> None:
             from tam_edit.media.settings import choose
@@ -474,245 +433,19 @@ class Edit:
         return work
 
     def _overlay(
-        self, context: Context, engines: Engines, choice: Any, background: str | None, stack: contextlib.ExitStack
+        self, context: Context, engines: Engines, choice: Choice, background: str | None, stack: contextlib.ExitStack
     ) -> Any:
         """The effect over the clip; other clips that it needs stay open until the stack is closed."""
         from tam_edit.pipelines import recipes
         from tam_edit.pipelines.background import parse_background
 
         behind_choice = None if background is None else parse_background(background)
-        script = self._effective()
+        script = self.bench.effective
         found = recipes.tubes(context, script, engines)
         if behind_choice is None:
             return recipes.removal(context, found, script, engines, choice)
         behind = stack.enter_context(recipes.background(behind_choice, script, engines))
         return recipes.replacement(context, found, script, choice, behind)
-
-    def _run(
-        self,
-        command: str,
-        work: Callable[[Context, Engines], T],
-        *,
-        outputs: tuple[str, ...] = (),
-        keep: bool = True,
-    ) -> T:
-        """Run work under the project's lock and leave a report, also of a run that failed."""
-        with self._within, self._alone():
-            began = time.perf_counter()
-            runner = self._runner(dry=False)
-            names: Mapping[str, str] = {}
-            error: TamEditError | None = None
-            try:
-                engines = self._engines()
-                names = engines.names
-                for words in engines.warnings:
-                    runner.ledger.warn(words)
-                return self._with_restarts(lambda: self._through(runner, work, engines))
-            except TamEditError as raised:
-                error = raised
-                raise
-            except KeyboardInterrupt as raised:
-                error = Cancelled("stopped by a person: what is finished is kept, the next run goes on from there")
-                raise error from raised
-            finally:
-                for words in self._store.warnings:
-                    runner.ledger.warn(words)
-                self._store.warnings.clear()
-                self.report = Report(
-                    command=command,
-                    exit=0 if error is None else error.exit_status,
-                    outputs=outputs if error is None else (),
-                    engines=names,
-                    stages=tuple(runner.ledger.stages()),
-                    seconds=time.perf_counter() - began,
-                    peak_rss_bytes=peak_rss_bytes(),
-                    warnings=tuple(runner.ledger.warnings),
-                    error=None if error is None else str(error),
-                )
-                if keep and self.project is not None:
-                    with contextlib.suppress(TamEditError):  # a full disk must not hide the run's own error
-                        self.project.keep_report(command, self.report.to_text())
-                if command in ("track", "remove", "replace"):
-                    with contextlib.suppress(StoreError, OSError):
-                        self._store.prune(keep_since=time.time() - 600.0)
-
-    def _through(self, runner: Runner, work: Callable[[Context, Engines], T], engines: Engines) -> T:
-        with self._context(runner) as context:  # a later use opens its reader again
-            return work(context, engines)
-
-    def _with_restarts(self, attempt: Callable[[], T]) -> T:
-        """Begin again when the cache lost something it had promised; all the rest is reused."""
-        for _ in range(MOST_RESTARTS):
-            try:
-                return attempt()
-            except EntryLost:
-                continue
-        raise StoreError(f"the cache in {self._store.root} loses entries as fast as they are written: check the disk")
-
-    def _planned(self, command: str, work: Callable[[Context, Engines], object]) -> Report:
-        began = time.perf_counter()
-        runner = self._runner(dry=True)
-        engines = self._engines()
-        with self._context(runner) as context:
-            work(context, engines)
-        return Report(
-            command=command,
-            exit=0,
-            engines=engines.names,
-            stages=tuple(runner.ledger.stages()),
-            seconds=time.perf_counter() - began,
-            peak_rss_bytes=peak_rss_bytes(),
-            warnings=tuple(runner.ledger.warnings),
-            planned=True,
-        )
-
-    def _context(self, runner: Runner) -> Context:
-        from tam_edit.pipelines.context import Context
-        from tam_edit.pipelines.probe import probe
-
-        script = self.script
-        path = self._source_path()
-        digest = source_digest(self._store, path)
-        if digest != script.source.digest:
-            raise SourceChanged(
-                f"the clip {path} is not the one that the project was made for (its content changed): bring the old "
-                "one back, or make a new project with 'tam-edit new'"
-            )
-        probed = probe(
-            runner,
-            path,
-            digest,
-            frame_rate=script.source.frame_rate,
-            allow_truncated=script.source.allow_truncated,
-        )
-        return Context(runner, probed.source, probed.cuts, self.surroundings.memory_bytes)
-
-    def _runner(self, *, dry: bool) -> Runner:
-        around = self.surroundings
-        return Runner(
-            self._store,
-            str(self._base.resolve()),
-            dry=dry,
-            watcher=None if dry else around.watcher,
-            cancelled=around.cancelled,
-        )
-
-    def _engines(self) -> Engines:
-        from tam_edit.pipelines.engines import resolve
-
-        return resolve(self.settings, self.engine_options)
-
-    def _effective(self) -> EditScript:
-        return dataclasses.replace(self.script, settings=self.settings)
-
-    def _alone(self) -> contextlib.AbstractContextManager[None]:
-        if self.project is None:
-            return contextlib.nullcontext()
-        return self.project.working(self.surroundings.say, self.surroundings.wait_s)
-
-    def _source_path(self) -> Path:
-        script = self.script
-        if self.project is not None:
-            return self.project.source_path(script)
-        return Path(script.source.path)
-
-    def _change(self, change: Callable[[EditScript], EditScript]) -> None:
-        self._script = change(self._script) if self.project is None else self.project.change(change)
-
-    def _with_project(self, what: str) -> Project:
-        if self.project is None:
-            raise UsageError(f"{what} needs a project: make one with 'tam-edit new CLIP EDIT'")
-        return self.project
-
-    def _last(self) -> Report:
-        if self.report is None:
-            raise AssertionError("no run has left a report")
-        return self.report
-
-    def _prompt(
-        self,
-        name: str,
-        frame: int,
-        points: Sequence[tuple[float, float]],
-        negative: Sequence[tuple[float, float]],
-        box: Sequence[float] | None,
-        mask: NDArray[Any] | str | Path | None,
-        absent: bool,
-        candidate: int,
-    ) -> Prompt:
-        """Check what was said and complete it: masks are read, a correction gets the mask that it mends."""
-        from tam_edit.script import check_name
-
-        check_name(name)
-        if frame < 0:
-            raise PromptError(f"frame {frame}: frames count from 0")
-        if box is not None and len(box) != 4:
-            raise PromptError(f"box {tuple(box)}: write X0,Y0,X1,Y1")
-        size_wh = self.source().size_wh
-        stored = None
-        if mask is not None:
-            pixels = _read_mask(Path(mask)) if isinstance(mask, str | Path) else mask
-            what = str(mask) if isinstance(mask, str | Path) else "the mask"
-            found = mask_from_picture(pixels, size_wh, what)
-            if not found.any():
-                raise MaskEmpty(f"{what} has no pixel of {name!r}: give one with pixels, or say --absent")
-            stored = StoredMask.of(found)
-        clicks = bool(points or negative or box is not None)
-        return Prompt(
-            points=tuple((float(x), float(y)) for x, y in points),
-            negative=tuple((float(x), float(y)) for x, y in negative),
-            box=None if box is None else (float(box[0]), float(box[1]), float(box[2]), float(box[3])),
-            mask=stored,
-            absent=absent,
-            prior=self._prior(name, frame) if clicks else None,
-            candidate=candidate,
-        )
-
-    def _prior(self, name: str, frame: int) -> StoredMask | None:
-        """The mask that the object has on a frame by tracking, when that is known without running anything."""
-        script = self.script
-        if name not in script.names:
-            return None
-        former = script.prompt(name, frame)
-        if former is not None:
-            return former.prior
-        from tam_edit.pipelines.recipes import tubes
-
-        with self._context(self._runner(dry=True)) as context:
-            found = tubes(context, self._effective(), self._engines())
-            if found.maps.digests.get(frame) is None:
-                return None
-            try:
-                mask = found.maps.load(frame) == script.label_of(name)
-            except EntryLost:
-                return None  # the cache was pruned: the clicks stand alone
-        return StoredMask.of(mask) if mask.any() else None
-
-
-def shared_cache() -> Path:
-    """Where edits without a project keep what they made: $TAM_EDIT_CACHE or the user's cache folder."""
-    import platformdirs
-
-    named = os.environ.get("TAM_EDIT_CACHE")
-    return Path(named) if named else Path(platformdirs.user_cache_dir("tam-edit")) / "once"
-
-
-def source_digest(store: Store, path: Path) -> str:
-    """The digest of a source, from the store while its files have the same names, sizes and times of change."""
-    from tam_edit.media.digests import digest_source
-
-    if not path.exists():
-        return digest_source(path)  # raises with the right words
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
-    stamps = []
-    for file in files:
-        status = file.stat()
-        stamps.append((file.name, status.st_size, status.st_mtime_ns, status.st_ino))
-    key = digest_of(("source digest", str(path.resolve()), stamps))
-    record = store.record(key)
-    if record is None:
-        record = store.put(key, facts={"digest": digest_source(path)})
-    return str(record.facts["digest"])
 
 
 def _new_script(
@@ -733,31 +466,11 @@ def _new_script(
 
 
 def _remove_new_project(project: Project, *, keep_folder: bool) -> None:
-    import shutil
-
     if keep_folder:
         project.script_path.unlink(missing_ok=True)
         shutil.rmtree(project.cache, ignore_errors=True)
     else:
         shutil.rmtree(project.folder, ignore_errors=True)
-
-
-def _read_mask(path: Path) -> NDArray[Any]:
-    """A mask picture's pixels; palette pictures by index. Raises PromptError."""
-    import numpy as np
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as picture:
-            if picture.mode in ("RGBA", "LA", "PA"):
-                picture = picture.convert("RGBA")
-                pixels = np.asarray(picture)
-                return np.asarray((pixels[..., :3].any(axis=2)) & (pixels[..., 3] > 0))
-            return np.asarray(picture)
-    except FileNotFoundError as error:
-        raise PromptError(f"mask {path}: no such file") from error
-    except (UnidentifiedImageError, OSError, ValueError) as error:
-        raise PromptError(f"mask {path} cannot be read as a picture ({error}): give a PNG") from error
 
 
 def _transparent_format(output: Path) -> str:

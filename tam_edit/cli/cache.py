@@ -86,6 +86,6 @@ def verify(edit: Path | None, as_json: bool) -> None:
 def _store(edit: Path | None) -> Store:
     from tam_edit.engine.store import Store
     from tam_edit.project import Project
-    from tam_edit.session import shared_cache
+    from tam_edit.workbench import shared_cache
 
     return Store(Project(edit).cache if edit is not None else shared_cache())

@@ -61,11 +61,10 @@ def _prepared(clip: Path, as_json: bool, options: dict[str, Any]) -> tuple[Edit,
     """Open the clip or project and say the prompts of the command line."""
     from tam_edit.session import OutputOptions
 
-    names = ("frame", "points", "negative", "box", "mask", "absent", "candidate")
-    prompt = {name: options.pop(name) for name in names}
+    saying = running.saying(options)
     stored = OutputOptions(options.pop("lossless"), options.pop("codec"), options.pop("crf"))
     choice = {"objects": running.listed(options.pop("objects")), "invert": options.pop("invert")}
-    said = bool(prompt["points"] or prompt["negative"] or prompt["box"] or prompt["mask"] or prompt["absent"])
+    said = bool(saying.points or saying.negative or saying.box or saying.mask or saying.absent)
     if said and Project.is_one(clip):
         raise UsageError(f"{clip} is a project: say where objects are with 'tam-edit mark {clip} --object NAME ...'")
     if not said and not Project.is_one(clip):
@@ -74,14 +73,5 @@ def _prepared(clip: Path, as_json: bool, options: dict[str, Any]) -> tuple[Edit,
         raise UsageError("say where the object is: --point X,Y, --box X0,Y0,X1,Y1 or --mask PNG, with --frame N")
     edit = running.open_clip_or_edit(clip, as_json, options)
     if said:
-        edit.mark(
-            "object",
-            prompt["frame"],
-            running.points(prompt["points"]),
-            running.points(prompt["negative"]),
-            prompt["box"],
-            prompt["mask"],
-            prompt["absent"],
-            prompt["candidate"],
-        )
+        edit.say("object", saying)
     return edit, choice, stored

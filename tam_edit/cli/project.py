@@ -62,18 +62,10 @@ def new(clip: Path, edit: Path, frame_rate: str | None, allow_truncated: bool, a
 @json_option
 def mark(edit: Path, name: str, preview: Path | None, as_json: bool, **options: Any) -> None:
     """Say where an object is on a frame; on a tracked frame this is a correction."""
-    prompt = {key: options.pop(key) for key in ("frame", "points", "negative", "box", "mask", "absent", "candidate")}
+    saying = running.saying(options)
     session = running.open_edit(edit, as_json, options)
-    mask, report = session.marked(
-        name,
-        prompt["frame"],
-        running.points(prompt["points"]),
-        running.points(prompt["negative"]),
-        prompt["box"],
-        prompt["mask"],
-        prompt["absent"],
-        prompt["candidate"],
-    )
+    mask = session.say(name, saying)
+    report = session.report
     from tam_edit.masks import box_of
 
     box = box_of(mask)
@@ -81,14 +73,14 @@ def mark(edit: Path, name: str, preview: Path | None, as_json: bool, **options: 
     if preview is not None:
         from tam_edit.pipelines.pictures import write_overlay
 
-        write_overlay(session, prompt["frame"], {name: mask}, preview, prompt["points"], prompt["negative"])
+        write_overlay(session, saying.frame, {name: mask}, preview, saying.points, saying.negative)
         outputs.append(str(preview))
     area = int(mask.sum())
     if as_json:
-        running.tell(report, True, object=name, frame=prompt["frame"], area_px=area, box=box, outputs=outputs)
+        running.tell(report, True, object=name, frame=saying.frame, area_px=area, box=box, outputs=outputs)
         return
     where = f"{area} pixels in {box[0]},{box[1]} to {box[2] - 1},{box[3] - 1}" if box else "absent from here"
-    click.echo(f"{name!r} on frame {prompt['frame']}: {where}")
+    click.echo(f"{name!r} on frame {saying.frame}: {where}")
     for output in outputs:
         click.echo(f"written: {output}")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +15,15 @@ from tam_edit.project import Project
 if TYPE_CHECKING:
     from tam_edit.engine.report import Report
     from tam_edit.pipelines.engines import EngineOptions
-    from tam_edit.session import Edit, Surroundings
+    from tam_edit.saying import Saying
+    from tam_edit.session import Edit
+    from tam_edit.workbench import Surroundings
 
 
 def surroundings(as_json: bool, memory_bytes: int | None = None) -> Surroundings:
     """A watcher that shows progress on a terminal, and waiting said on stderr."""
     from tam_edit.cli.progress import Progress
-    from tam_edit.session import DEFAULT_MEMORY_BYTES, Surroundings
+    from tam_edit.workbench import DEFAULT_MEMORY_BYTES, Surroundings
 
     around = Surroundings(
         say=lambda words: click.echo(words, err=True), memory_bytes=memory_bytes or DEFAULT_MEMORY_BYTES
@@ -109,5 +110,16 @@ def tell_json(facts: dict[str, Any]) -> None:
     click.echo(json.dumps(facts, ensure_ascii=False))
 
 
-def points(found: Sequence[tuple[float, ...]]) -> list[tuple[float, float]]:
-    return [(x, y) for x, y in found]
+def saying(options: dict[str, Any]) -> Saying:
+    """What the prompt options say; takes its own out of `options`."""
+    from tam_edit.saying import Saying
+
+    return Saying(
+        frame=options.pop("frame"),
+        points=options.pop("points"),
+        negative=options.pop("negative"),
+        box=options.pop("box"),
+        mask=options.pop("mask"),
+        absent=options.pop("absent"),
+        candidate=options.pop("candidate"),
+    )

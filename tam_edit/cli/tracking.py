@@ -26,8 +26,6 @@ def track(edit: Path, names: tuple[str, ...], frames: str | None, as_json: bool,
     session = running.open_edit(edit, as_json, options)
     span = FrameSpan.parse(frames, session.source().frames) if frames else None
     tube = session.track(list(names) or None, span)
-    if session.report is None:
-        raise AssertionError("a run without a report")
     running.tell(session.report, as_json, objects=list(names or tube.objects))
 
 
@@ -71,8 +69,9 @@ def review(
         return
     for doubt in found:
         click.echo(
-            f"frame {doubt.frame} (of {doubt.span.start}-{doubt.span.stop - 1}), {doubt.object!r}, trust {doubt.trust:.2f}: "
-            f"{doubt.why}\n  tam-edit mark {edit} --object {doubt.object} --frame {doubt.frame} --point X,Y"
+            f"frame {doubt.frame} (of {doubt.span.start}-{doubt.span.stop - 1}), {doubt.object!r}, "
+            f"trust {doubt.trust:.2f}: {doubt.why}\n"
+            f"  tam-edit mark {edit} --object {doubt.object} --frame {doubt.frame} --point X,Y"
         )
     if not found:
         click.echo("nothing doubtful")
