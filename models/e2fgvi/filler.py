@@ -5,20 +5,25 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 
-import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from tam_edit.errors import UsageError
 from tam_edit.models.e2fgvi.features import FeatureStore
 from tam_edit.models.e2fgvi.network import E2FGVI, MULTIPLE_HW
-from tam_edit.models.e2fgvi.pictures import Frame, Mask, checked, masked_input, mirrored, round_up
-from tam_edit.models.e2fgvi.regions import Crop, Region, find_regions
+from tam_edit.models.e2fgvi.pictures import (
+    Colours,
+    Frame,
+    Mask,
+    checked,
+    masked_colours,
+    mirrored,
+    round_up,
+    scaled_input,
+)
+from tam_edit.models.e2fgvi.regions import Region, find_regions
 from tam_edit.models.e2fgvi.windows import End, FillSettings, Window, weights, window, windows_of
-
-Colours = NDArray[np.float32]  # [masked pixels of a frame, 3], in the order of mask indexing
 
 _WHOLE = "the whole picture is masked"
 _HIDDEN = (
@@ -142,33 +147,19 @@ class Filler:
                 rows = slice(region.hole.top, region.hole.bottom), slice(region.hole.left, region.hole.right)
                 part[rows] = mask[rows]
                 crop = region.crop(index)
-                place = index - seen.neighbours.start
-                picture = self._decoded(filled[place : place + 1], crop)
-                colours[index][part[mask]] = picture[part[crop.slices]]
+                one = filled[index - seen.neighbours.start][None]
+                colours[index][part[mask]] = masked_colours(
+                    self._network.decode, one, part[crop.slices], crop.scaled_hw
+                )
         return colours
-
-    def _decoded(self, features: Tensor, crop: Crop) -> NDArray[np.float32]:
-        """The network's picture of a crop at the crop's own size: [height, width, 3] in 0..255."""
-        height, width = crop.scaled_hw
-        picture = self._network.decode(features)[0, :, :height, :width].permute(1, 2, 0)
-        grey = ((picture + 1) * 127.5).cpu().numpy()
-        if crop.scaled_hw != (crop.height, crop.width):
-            grey = cv2.resize(grey, (crop.width, crop.height), interpolation=cv2.INTER_CUBIC)
-        return np.asarray(grey, np.float32)
 
     def _picture(self, key: Hashable) -> Tensor:
         """The network's input for a frame and its crop: masked, scaled where needed, mirrored to fit."""
         assert isinstance(key, tuple)
         index, crop = key
         frame, mask = (part[crop.slices] for part in self._frame(index))
-        if crop.scaled_hw != (crop.height, crop.width):
-            size_wh = crop.scaled_hw[::-1]
-            smaller = crop.scaled_hw[0] * crop.scaled_hw[1] < crop.height * crop.width
-            frame = cv2.resize(frame, size_wh, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
-            # Any pixel that a masked one touches: nothing of the object may leak in.
-            mask = cv2.resize(mask.astype(np.float32), size_wh, interpolation=cv2.INTER_AREA) > 0
         size_hw = (round_up(crop.scaled_hw[0], MULTIPLE_HW[0]), round_up(crop.scaled_hw[1], MULTIPLE_HW[1]))
-        return mirrored(masked_input(frame, mask, self._network.device), size_hw)
+        return mirrored(scaled_input(frame, mask, crop.scaled_hw, self._network.device), size_hw)
 
     def _look(self, region: Region, seen: Window, present: Sequence[int]) -> None:
         """Note what cannot come out well."""

@@ -126,7 +126,7 @@ class _Source:
     def end(self, limit: int | None) -> int:
         """min(number of frames, limit); a stream is read as far as that takes."""
         if self._pairs is None:
-            count = len(self._frames or ())
+            count = 0 if self._frames is None else len(self._frames)
             return count if limit is None else min(count, limit)
         while not self._ended and (limit is None or self._count < limit):
             pair = next(self._pairs, None)

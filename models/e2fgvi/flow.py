@@ -69,8 +69,14 @@ class SpyNet(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.basic_module = nn.ModuleList(_Level() for _ in range(LEVELS))
-        self.register_buffer("mean", torch.tensor((0.485, 0.456, 0.406)).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor((0.229, 0.224, 0.225)).view(1, 3, 1, 1))
+        self.register_buffer("mean", torch.empty(1, 3, 1, 1))
+        self.register_buffer("std", torch.empty(1, 3, 1, 1))
+        self.set_constants()
+
+    def set_constants(self) -> None:
+        """ImageNet's mean and deviation."""
+        self.mean.copy_(torch.tensor((0.485, 0.456, 0.406)).view(1, 3, 1, 1))
+        self.std.copy_(torch.tensor((0.229, 0.224, 0.225)).view(1, 3, 1, 1))
 
     def forward(self, reference: Tensor, supporting: Tensor) -> Tensor:
         height, width = reference.shape[-2:]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from importlib.resources import files
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Any, cast, get_args
 
 import torch
 from torch import Tensor
@@ -13,7 +15,6 @@ from tam_edit.errors import EngineError, WeightsMismatch
 from tam_edit.models.checkpoint import load_strict, read_state
 from tam_edit.models.e2fgvi.network import E2FGVI, Variant
 
-Precision = Literal["fp32", "bf16", "fp16"]
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 # Constants that the network builds itself; official files hold them too.
 _CONSTANTS = ("update_spynet.mean", "update_spynet.std")
@@ -41,10 +42,25 @@ def load(
         raise EngineError("fp16 needs a GPU: choose bf16 or fp32 on a CPU")
     state = read_state(checkpoint)
     _check_variant(state, variant)
-    network = E2FGVI(cast(Variant, variant))
+    with torch.device("meta"):  # no time for initial values that are replaced at once
+        network = E2FGVI(cast(Variant, variant))
+    network.to_empty(device="cpu")
+    network.update_spynet.set_constants()
     origin = "the given state dict" if isinstance(checkpoint, Mapping) else f"'{checkpoint}'"
-    load_strict(network, state, ignorable=_ignorable, origin=f"E2FGVI ({variant}) from {origin}")
+    load_strict(
+        network,
+        state,
+        ignorable=_ignorable,
+        official=manifest(network.variant),
+        origin=f"E2FGVI ({variant}) from {origin}",
+    )
     return prepare(network, _DTYPES[precision], place)
+
+
+def manifest(variant: Variant) -> dict[str, list[Any]]:
+    """Names, shapes and types of an official checkpoint: {name: [shape, dtype]}, "keep" third for built constants."""
+    text = files("tam_edit.models.e2fgvi").joinpath(f"manifest_{variant}.json").read_text(encoding="utf-8")
+    return cast(dict[str, list[Any]], json.loads(text))
 
 
 def prepare(network: E2FGVI, dtype: torch.dtype, device: torch.device) -> E2FGVI:

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tam_edit.errors import EngineError
+from tam_edit.models.e2fgvi.decoder import Decoder, Span
 from tam_edit.models.e2fgvi.flow import SpyNet
 from tam_edit.models.e2fgvi.propagation import CHANNELS, Propagation
 from tam_edit.models.e2fgvi.transformer import PADDING, PATCH, STRIDE, WINDOW, Block, Composition, Patches
@@ -60,17 +61,6 @@ def _interleave(a: Tensor, b: Tensor, groups: int) -> Tensor:
     return torch.cat(parts, dim=-1).flatten(3).permute(0, 3, 1, 2)
 
 
-class _Doubled(nn.Module):
-    """A convolution after doubling the size (bilinear, corner-aligned)."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, 3, 1, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv(F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True))  # type: ignore[no-any-return]
-
-
 @dataclass(frozen=True)
 class Trace:
     """Everything on the way of one call, for comparison with recordings. T frames, L neighbours, h = H/4."""
@@ -94,15 +84,7 @@ class E2FGVI(nn.Module):
         super().__init__()
         self.variant: Variant = variant
         self.encoder = Encoder()
-        self.decoder = nn.Sequential(
-            _Doubled(CHANNELS, CHANNELS),
-            nn.LeakyReLU(0.2, inplace=True),
-            nn.Conv2d(CHANNELS, 64, 3, 1, 1),
-            nn.LeakyReLU(0.2, inplace=True),
-            _Doubled(64, 64),
-            nn.LeakyReLU(0.2, inplace=True),
-            nn.Conv2d(64, 3, 3, 1, 1),
-        )
+        self.decoder = Decoder(CHANNELS)
         self.feat_prop_module = Propagation()
         self.ss = Patches(CHANNELS)
         bias = None if variant == "hq" else (CHANNELS, BASE_HW[0] // SHRINK, BASE_HW[1] // SHRINK)
@@ -192,10 +174,10 @@ class E2FGVI(nn.Module):
         composed: Tensor = self.sc(x, size)
         return composed + features[:queries]
 
-    def decode(self, features: Tensor) -> Tensor:
-        """Features [1, 128, h, w] -> picture float32 [1, 3, H, W] in -1..1."""
+    def decode(self, features: Tensor, rows: Span | None = None, columns: Span | None = None) -> Tensor:
+        """Features [1, 128, h, w] -> picture float32 [1, 3, H, W] in -1..1, or only these rows and columns of it."""
         x = features.to(self.precision).contiguous(memory_format=torch.channels_last)
-        return torch.tanh(self.decoder(x).float())
+        return torch.tanh(self.decoder(x, rows, columns).float())
 
     def _check(self, frames: Tensor, neighbours: int) -> None:
         if frames.ndim != 5 or frames.shape[0] != 1 or frames.shape[2] != 3:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -13,6 +15,7 @@ from tam_edit.errors import EngineError, MaskError, MaskSizeMismatch
 
 Frame = NDArray[np.uint8]  # RGB [H, W, 3]
 Mask = NDArray[np.bool_]  # [H, W]
+Colours = NDArray[np.float32]  # [masked pixels of a frame, 3], in the order of mask indexing
 
 
 def checked(frame: NDArray[Any], mask: NDArray[Any], index: int, size_hw: tuple[int, int] | None) -> tuple[Frame, Mask]:
@@ -57,6 +60,46 @@ def _there_and_back(side: int, wanted: int) -> Tensor:
     """0, 1, ..., side - 1, side - 1, ..., 0, 0, 1, ...: `wanted` indices."""
     place = torch.arange(wanted) % (2 * side)
     return torch.minimum(place, 2 * side - 1 - place)
+
+
+def scaled_input(frame: Frame, mask: Mask, size_hw: tuple[int, int], device: torch.device) -> Tensor:
+    """The same at another size: [1, 3, *size_hw]."""
+    if frame.shape[:2] != size_hw:
+        smaller = size_hw[0] * size_hw[1] < mask.size
+        how = cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
+        frame = np.asarray(cv2.resize(frame, size_hw[::-1], interpolation=how), np.uint8)
+        # Any pixel that a masked one touches: nothing of the object may leak in.
+        mask = np.asarray(cv2.resize(mask.astype(np.float32), size_hw[::-1], interpolation=cv2.INTER_AREA) > 0)
+    return masked_input(frame, mask, device)
+
+
+def masked_colours(
+    decode: Callable[[Tensor, tuple[int, int], tuple[int, int]], Tensor],
+    features: Tensor,
+    hole: Mask,
+    scaled_hw: tuple[int, int],
+) -> Colours:
+    """Decode what a hole [h, w] needs and return its pixels' grey values in 0..255, float32 [pixels, 3].
+
+    `scaled_hw` is the size at which the network saw the picture of the hole, the upper left of what it decodes.
+    """
+    if scaled_hw != hole.shape:
+        whole = _grey(decode(features, (0, scaled_hw[0]), (0, scaled_hw[1])))
+        resized = cv2.resize(whole, (hole.shape[1], hole.shape[0]), interpolation=cv2.INTER_CUBIC)
+        return np.asarray(np.clip(resized[hole], 0.0, 255.0), np.float32)
+    (top, bottom), (left, right) = bounds(hole)
+    return _grey(decode(features, (top, bottom), (left, right)))[hole[top:bottom, left:right]]
+
+
+def _grey(picture: Tensor) -> NDArray[np.float32]:
+    """[1, 3, H, W] in -1..1 -> [H, W, 3] in 0..255."""
+    return np.asarray(((picture[0].permute(1, 2, 0) + 1) / 2 * 255).cpu().numpy(), np.float32)
+
+
+def bounds(mask: Mask) -> tuple[tuple[int, int], tuple[int, int]]:
+    """The rows and columns (begin, end) that hold all pixels of a mask that is not empty."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return (int(rows[0]), int(rows[-1]) + 1), (int(columns[0]), int(columns[-1]) + 1)
 
 
 def round_up(side: int, multiple: int) -> int:

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tam_edit.models.e2fgvi.network import BASE_HW, MULTIPLE_HW, Variant
-from tam_edit.models.e2fgvi.pictures import Mask, round_up
+from tam_edit.models.e2fgvi.pictures import Mask, bounds, round_up
 from tam_edit.models.e2fgvi.windows import FillSettings
 
 _CELL = 8  # pixels; regions are found on masks shrunk by this
 _GRID = 12  # crops begin at multiples of this, a token, so that windows of a still hole share their features
-_FOLLOW = 0.6  # a crop follows its hole only if that saves this much of a standing one's pixels or more
+_FOLLOW = 0.4  # a crop follows its hole only if that saves this much of a standing one's pixels or more
 _SMOOTH = 4  # frames to both sides over which a moving crop's path is averaged
 
 
@@ -112,8 +112,8 @@ def _holes(union: Mask, settings: FillSettings) -> list[Box]:
 
 def _tight(mask: Mask, top: int, left: int) -> Box:
     """The box of a mask's pixels; the mask itself begins at (top, left)."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return Box(top + int(rows[0]), left + int(columns[0]), top + int(rows[-1]) + 1, left + int(columns[-1]) + 1)
+    (first, last), (start, stop) = bounds(mask)
+    return Box(top + first, left + start, top + last, left + stop)
 
 
 def _best_join(
@@ -185,7 +185,8 @@ def _path(hole: Box, masks: Sequence[Mask]) -> tuple[list[tuple[float, float]], 
     middles = np.array([((b[0] + b[2]) / 2, (b[1] + b[3]) / 2) for b in boxes if b is not None])
     frames = np.arange(len(masks))
     filled = np.stack([np.interp(frames, known, middles[:, axis]) for axis in (0, 1)], axis=1)
-    wide = np.pad(filled, ((_SMOOTH, _SMOOTH), (0, 0)), mode="edge")
+    # Odd reflection: a steady motion stays the motion it is up to both ends.
+    wide = np.pad(filled, ((_SMOOTH, _SMOOTH), (0, 0)), mode="reflect", reflect_type="odd")
     smooth = np.stack([wide[index : index + 2 * _SMOOTH + 1].mean(0) for index in frames])
     reach = np.zeros(2)
     for edges, middle in zip(boxes, smooth, strict=True):

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
 
-import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from tam_edit.models.e2fgvi.features import FeatureStore
 from tam_edit.models.e2fgvi.network import BASE_HW, E2FGVI, MULTIPLE_HW
-from tam_edit.models.e2fgvi.pictures import Frame, Mask, masked_input, mirrored, round_up
+from tam_edit.models.e2fgvi.pictures import Colours, Frame, Mask, masked_colours, mirrored, round_up, scaled_input
 
 STEP = 5  # centres lie this far apart, and neighbours reach as far to both sides
 REFERENCE_STEP = 10
@@ -40,7 +38,7 @@ def fill_shot(network: E2FGVI, read: Read, count: int, cache_bytes: int) -> Iter
         return _input(network, *read(key))
 
     store = FeatureStore(network, picture, cache_bytes)
-    means: dict[int, NDArray[np.float32]] = {}
+    means: dict[int, Colours] = {}
     done = 0
     for neighbours, references in windows(count):
         for index in range(done, neighbours.start):
@@ -54,8 +52,11 @@ def fill_shot(network: E2FGVI, read: Read, count: int, cache_bytes: int) -> Iter
         filled = network.transform(torch.cat((gathered, features[len(neighbours) :])), len(neighbours))
         for index in wanted:
             mask = read(index)[1]
-            # [H, W, 3], whole numbers as the authors' program makes them
-            new = _predicted(network, filled[index - neighbours.start][None], mask)
+            one = filled[index - neighbours.start][None]
+            # Whole numbers each time, as the authors' program makes them.
+            new: Colours = np.trunc(
+                masked_colours(network.decode, one, mask, _seen_hw(network, mask)), dtype=np.float32
+            )
             before = means.get(index)
             means[index] = new if before is None else before * np.float32(0.5) + new * np.float32(0.5)
     for index in range(done, count):
@@ -63,30 +64,17 @@ def fill_shot(network: E2FGVI, read: Read, count: int, cache_bytes: int) -> Iter
 
 
 def _input(network: E2FGVI, frame: Frame, mask: Mask) -> Tensor:
-    if network.variant == "base":
-        if frame.shape[:2] != BASE_HW:
-            size_wh = BASE_HW[::-1]
-            frame = cv2.resize(frame, size_wh, interpolation=cv2.INTER_AREA).astype(np.uint8)
-            mask = cv2.resize(mask.astype(np.uint8), size_wh, interpolation=cv2.INTER_AREA) > 0
-        return masked_input(frame, mask, network.device)
-    size = (round_up(frame.shape[0], MULTIPLE_HW[0]), round_up(frame.shape[1], MULTIPLE_HW[1]))
-    return mirrored(masked_input(frame, mask, network.device), size)
+    seen = scaled_input(frame, mask, _seen_hw(network, mask), network.device)
+    return mirrored(seen, (round_up(seen.shape[-2], MULTIPLE_HW[0]), round_up(seen.shape[-1], MULTIPLE_HW[1])))
 
 
-def _predicted(network: E2FGVI, features: Tensor, mask: Mask) -> NDArray[np.float32]:
-    """The prediction in whole grey levels, cut off below, of the masked pixels' frame: [H, W, 3]."""
-    height, width = mask.shape
-    picture = network.decode(features)[0].permute(1, 2, 0)
-    if network.variant == "hq" or (height, width) == BASE_HW:
-        picture = picture[:height, :width]
-    grey = ((picture + 1) / 2 * 255).cpu().numpy()
-    if grey.shape[:2] != (height, width):
-        grey = np.clip(cv2.resize(grey, (width, height), interpolation=cv2.INTER_CUBIC), 0, 255)
-    return np.asarray(np.trunc(grey), np.float32)
+def _seen_hw(network: E2FGVI, mask: Mask) -> tuple[int, int]:
+    """The size at which the network sees the whole picture, before mirroring."""
+    return BASE_HW if network.variant == "base" else (mask.shape[0], mask.shape[1])
 
 
-def _finished(frame: Frame, mask: Mask, mean: NDArray[np.float32] | None) -> Frame:
+def _finished(frame: Frame, mask: Mask, mean: Colours | None) -> Frame:
     result = frame.copy()
     if mean is not None:
-        result[mask] = mean[mask].astype(np.uint8)
+        result[mask] = mean.astype(np.uint8)
     return result

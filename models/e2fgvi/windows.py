@@ -16,7 +16,9 @@ class FillSettings:
     """How a shot is filled. Frames, pixels and bytes; everything that changes a result is here.
 
     chunk        frames a window advances; also the unit of caching
-    overlap      frames at a window's end that the next one fills too; the two are faded into each other
+    overlap      frames at a window's end that the next one fills too; the two are faded into each other.
+                 Together they are the eleven neighbours of the authors' windows: as the network indexes flows by
+                 step, longer windows lead it astray
     reference_step, reference_span   references are every `reference_step`-th frame of the shot, as far as
                  `reference_span` frames before and after the window
     context_px   pixels around the hole that the network sees at least
@@ -26,7 +28,7 @@ class FillSettings:
     cache_bytes  room for features and flows that windows share, and for as many bytes of frames
     """
 
-    chunk: int = 16
+    chunk: int = 7
     overlap: int = 4
     reference_step: int = 10
     reference_span: int = 30
