@@ -6,9 +6,8 @@ from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-
 from tam_edit.models.e2fgvi.flow import warp
+from torch import Tensor, nn
 
 CHANNELS = 128
 GROUPS = 16
