@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -177,6 +178,28 @@ def test_tracking_between_keyframes_goes_both_ways_and_keeps_them_exact() -> Non
         track(STILL, picture, 3, {0: np.zeros_like(truth(0))})
 
 
+def test_the_classic_engine_is_measured_as_it_propagates() -> None:
+    """The protocol's own way from keyframe to keyframe gives what classic.propagate gives."""
+    from tam_edit.models import classic
+
+    rng = np.random.default_rng(4)
+    scene = cv2.GaussianBlur(rng.integers(0, 255, (64, 160, 3), dtype=np.uint8), (0, 0), 2)
+    thing = cv2.GaussianBlur(rng.integers(0, 255, (24, 24, 3), dtype=np.uint8), (0, 0), 1)[:, :, ::-1]
+    maps, pictures = [], []
+    for index in range(7):
+        picture, label_map = scene[:, 2 * index : 2 * index + 96].copy(), np.zeros((64, 96), np.uint8)
+        picture[20:44, 10 + 6 * index : 34 + 6 * index] = thing // 2 + 100
+        label_map[20:44, 10 + 6 * index : 34 + 6 * index] = 1
+        maps.append(label_map)
+        pictures.append(picture)
+    keyframes = {1: maps[1], 5: maps[5]}
+    own = track(tracking_engine("classic"), pictures.__getitem__, 7, keyframes).label_maps
+    theirs = list(classic.propagate(pictures, keyframes))
+    for index, (one, other) in enumerate(zip(own, theirs, strict=True)):
+        assert (one != other).mean() < 0.002, index
+        assert (one & maps[index]).sum() / (one | maps[index]).sum() > 0.6
+
+
 def test_an_engine_that_loses_count_is_found_out() -> None:
     class Short(Still):
         def step(self, *args: object, **kinds: object) -> np.ndarray:
@@ -336,6 +359,7 @@ def test_the_command_writes_tables_json_and_plots(davis: Path, tmp_path: Path) -
     found = json.loads(result.stdout)
     assert found["tables"][0]["mean"]["J"] == pytest.approx(evaluate_folders(masks, davis).tables[0].mean["J"])
     assert found["machine"]["cores"] >= 1
+    assert (found["command"], found["exit"], len(found["outputs"])) == ("evaluate", 0, 3)
     lines = page.read_text().splitlines()
     assert lines[0] == "# Masks of masks"
     assert [line.split("|")[1].strip() for line in lines if line.startswith("|")][:4] == [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -107,20 +108,24 @@ def evaluate(
 def _give(result: Evaluation, output: Path | None, plots: Path | None, as_json: bool) -> None:
     from tam_edit.errors import OutputUnwritable
 
+    written: list[Path] = []
     try:
         if plots is not None:
-            for path in result.write_plots(plots):
-                click.echo(f"wrote {path}", err=True)
+            written += result.write_plots(plots)
         if output is not None:
             text = result.json_text() if output.suffix == ".json" else result.markdown()
             part = output.with_name(f".{output.name}.part")
             part.write_text(text, encoding="utf-8")
             part.replace(output)
-            click.echo(f"wrote {output}", err=True)
+            written.append(output)
     except OSError as error:
         raise OutputUnwritable(f"cannot write the result ({error}): choose another place") from error
+    for path in written:
+        click.echo(f"wrote {path}", err=True)
     if as_json:
-        click.echo(result.json_text(), nl=False)
+        outputs = [str(path) for path in written]
+        found = {"command": "evaluate", "exit": 0, "outputs": outputs, **result.to_json()}
+        click.echo(json.dumps(found, ensure_ascii=False, allow_nan=False))
     elif output is None:
         click.echo(result.markdown(), nl=False)
 
