@@ -7,18 +7,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from tam_edit.models.classic.fill_chain import chains, sampled
-from tam_edit.models.classic.fill_fuse import CHAIN_LATER, REFERENCE, Candidate, composed, fused, smooth_fill, weighed
+from tam_edit.models.classic.fill_fuse import (
+    CHAIN_LATER,
+    REFERENCE,
+    Candidate,
+    Weighed,
+    composed,
+    fused,
+    smooth_fill,
+    weighed,
+    weighed_plate,
+)
 from tam_edit.models.classic.fill_membrane import Bools, grown, mean_size
+from tam_edit.models.classic.fill_plate import plate_frames
 from tam_edit.models.classic.fill_reference import Box, box_around, chosen, registered
 from tam_edit.models.classic.fill_scene import Recent, Rgb, Scene
 
 from tam_edit.errors import EngineError, MaskSizeMismatch, UsageError
 
 BOX_MARGIN_PX = 40
+FAR_STEP = 12  # frames from one sample of the far plate to the next
 
 
 @dataclass(frozen=True)
@@ -29,6 +43,9 @@ class FillSettings:
     chunk: int = 32  # frames computed together; the unit of caching
     references: int = 8  # single frames registered directly
     sightings: int = 2  # per chain and direction
+    plate: int = 24  # frames the background plate is made of; 0 for none
+    far_reach: int = 192  # frames the plate looks at where a pixel stays hidden throughout the reach
+    window_mb: int = 500  # the frames of far_reach must fit, so it is less for large pictures
     guard_px: int = 2  # ring around the mask that is neither copied from nor believed
 
     def __post_init__(self) -> None:
@@ -44,24 +61,35 @@ class Filler:
     """
 
     def __init__(
-        self, read: Callable[[int], tuple[Rgb, Bools]], frame_count: int, settings: FillSettings | None = None
+        self,
+        read: Callable[[int], tuple[Rgb, Bools]],
+        frame_count: int,
+        settings: FillSettings | None = None,
+        *,
+        read_mask: Callable[[int], Bools] | None = None,
     ) -> None:
         self.settings = settings or FillSettings()
         self.frame_count = frame_count
         self.chunk = self.settings.chunk
         self.warnings: list[str] = []
         self._read = read
-        self._scene = Scene(self._checked, 2 * self._span + self.chunk, self.settings.guard_px)
+        self._read_mask = read_mask or (lambda index: read(index)[1])
+        self._scene = Scene(self._checked, 2 * self.settings.reach + self.chunk + 64, self.settings.guard_px)
         self._firsts: Recent[Rgb] = Recent(4)
-
-    @property
-    def _span(self) -> int:
-        """Frames on either side that can influence one frame's result."""
-        return self.settings.reach + 1
+        self._hiddens: Recent[Bools] = Recent(4096)
 
     def reads(self, start: int, stop: int) -> range:
-        """The frames whose picture or mask can influence fill(start, stop)."""
-        return range(max(0, start - self._span), min(self.frame_count, stop + self._span))
+        """The frames whose picture or mask can influence fill(start, stop).
+
+        Where the masks hide a pixel throughout the reach, the plate looks farther. Reads masks within reach only.
+        """
+        before, after = max(0, start - 1), min(self.frame_count, stop + 1)
+        first, last = self._near(before).start, self._near(after - 1).stop
+        for index in range(before, after):
+            far = self._far(index)
+            if len(far):
+                first, last = min(first, far.start), max(last, far.stop)
+        return range(first, last)
 
     def fill(self, start: int, stop: int) -> Iterator[Rgb]:
         """The filled frames start..stop-1 of one chunk: uint8 [H, W, 3] each."""
@@ -103,14 +131,58 @@ class Filler:
             return rgb
         box = box_around(hole, BOX_MARGIN_PX)
         parts = [weighed(scene, index, box, one, settings.guard_px) for one in self._candidates(index, box)]
-        total, mass = fused(scene, box, [part for part in parts if part is not None], points)
+        kept = [part for part in parts if part is not None] + self._plate(index, box, self._far(index))
+        total, mass = fused(scene, box, kept, points)
         smooth, weight = smooth_fill(scene, index, box, points)
         values = (total + weight[:, None] * smooth) / (mass + weight)[:, None]
         return composed(rgb, mask, values)
 
+    def _plate(self, index: int, box: Box, far: range) -> list[Weighed]:
+        scene, settings = self._scene, self.settings
+        frames = plate_frames(index, self._near(index), settings.plate)
+        frames = sorted({*frames, *(frame for frame in far if frame % FAR_STEP == 0 and frame != index)})
+        if len(frames) < 4 or settings.plate == 0:
+            return []
+        return weighed_plate(scene, index, box, frames, settings.guard_px)
+
+    def _near(self, index: int) -> range:
+        return range(max(0, index - self.settings.reach), min(self.frame_count, index + self.settings.reach + 1))
+
+    def _far(self, index: int) -> range:
+        """What the plate of a frame looks at beyond its reach: nothing, unless a pixel stays hidden throughout it.
+
+        Decided by the masks within reach of the frame alone.
+        """
+        near = self._near(index)
+        far = range(max(0, index - self.far_reach), min(self.frame_count, index + self.far_reach + 1))
+        if far == near or not self._hidden(index).any():
+            return range(0)
+        hidden = self._hidden(index).copy()
+        for frame in sorted(near, key=lambda frame: -abs(frame - index)):
+            hidden &= self._hidden(frame)
+            if int(hidden.sum()) < 4:
+                return range(0)
+        return far
+
+    def _hidden(self, index: int) -> Bools:
+        """The mask at an eighth of the picture's size, pixels that are wholly masked."""
+        return self._hiddens.get_or(index, self._shrunk)
+
+    def _shrunk(self, index: int) -> Bools:
+        mask = np.asarray(self._read_mask(index), bool)
+        size = (max(1, mask.shape[1] // 8), max(1, mask.shape[0] // 8))
+        return np.asarray(cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.99)
+
+    @cached_property
+    def far_reach(self) -> int:
+        """far_reach as far as window_mb allows for pictures of this size."""
+        height, width = self._read_mask(0).shape
+        fitting = self.settings.window_mb * 10**6 // (6 * height * width)
+        return max(self.settings.reach, min(self.settings.far_reach, fitting))
+
     def _candidates(self, index: int, box: Box) -> Iterator[Candidate]:
         scene, settings = self._scene, self.settings
-        low, high = max(0, index - settings.reach), min(self.frame_count, index + settings.reach + 1)
+        low, high = self._near(index).start, self._near(index).stop
         hole = box.cut(scene.small(index).hole)
         wanted = grown(hole, settings.guard_px + 12)
         corner = np.array([box.x0, box.y0], np.float32)
@@ -147,7 +219,7 @@ class Filler:
                 continue
             there = local + sampled(scene.step(index, direction).flow, local)
             source = ((there + 0.5) * scale - 0.5).astype(np.float32)
-            other = sampled(self._first(index + direction), source)
+            other = sampled(self._first(index + direction), source, cv2.INTER_CUBIC)
             gap = mean_size(other - own)
             inside = ((source >= 0) & (source <= np.array(scene.size_wh) - 1)).all(-1)
             weight = np.where(inside, np.exp(-gap / 12), 0).astype(np.float32)
@@ -205,7 +277,7 @@ class _Shot:
         self._window[filler.frame_count] = (rgb, mask)
         filler.frame_count += 1
         stop = self._next + filler.chunk
-        if filler.frame_count >= stop + filler._span:
+        if filler.frame_count >= stop + 1 + filler.far_reach:
             yield from self._chunk(stop)
 
     def finished(self) -> Iterator[Rgb]:
@@ -215,5 +287,5 @@ class _Shot:
     def _chunk(self, stop: int) -> Iterator[Rgb]:
         yield from self._filler.fill(self._next, stop)
         self._next = stop
-        for old in [index for index in self._window if index < stop - self._filler._span]:
+        for old in [index for index in self._window if index < stop - 1 - self._filler.far_reach]:
             del self._window[old]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from tam_edit.models.classic.fill_membrane import Bools, Floats, squared
-from tam_edit.models.classic.fill_scene import Scene
+from tam_edit.models.classic.fill_membrane import Floats, squared
+from tam_edit.models.classic.fill_scene import Scene, inside
 
 DRIFT_PX = 3.0  # beyond this forward-backward disagreement, summed along the way, a chain has lost its pixel
 
@@ -32,13 +32,6 @@ def sampled(image: NDArray[np.generic], xy: Floats, interpolation: int = cv2.INT
     padded = padded.reshape(rows, columns, 2)
     found = cv2.remap(image, padded[..., 0], padded[..., 1], interpolation, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(found.reshape(rows * columns, *image.shape[2:])[:count], np.float32)
-
-
-def inside(xy: Floats, size_wh: tuple[int, int], margin: float = 0.0) -> Bools:
-    width, height = size_wh
-    x, y = xy[..., 0], xy[..., 1]
-    result = (x >= margin) & (y >= margin) & (x <= width - 1 - margin) & (y <= height - 1 - margin)
-    return np.asarray(result)
 
 
 def chains(scene: Scene, index: int, points: Floats, direction: int, stop: int, sightings: int) -> list[Origin]:

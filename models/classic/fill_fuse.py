@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from tam_edit.models.classic.fill_chain import sampled
-from tam_edit.models.classic.fill_membrane import Bools, Floats, blurred, halved, mean_size, membrane
+from tam_edit.models.classic.fill_membrane import Bools, Floats, blurred, grown, halved, mean_size, membrane
+from tam_edit.models.classic.fill_plate import plate
 from tam_edit.models.classic.fill_reference import Box
-from tam_edit.models.classic.fill_scene import Rgb, Scene
+from tam_edit.models.classic.fill_scene import Rgb, Scene, grid, moved, stands
 
 RING_PX = 12
 CHAIN_FIRST, CHAIN_LATER, REFERENCE, PLATE = range(4)
@@ -31,6 +32,8 @@ class Say:
     exposure: tuple[float, float] = (0.127, 0.44)  # the same of the correction's size
     distance: tuple[float, float] = (-0.048, 0.79)  # per frame, per log(distance + 1)
     drift: float = 1.34
+    still: float = 4.0  # off the plate's cost where the camera stands still
+    count: float = 0.028  # of the plate, per agreeing sample
     smooth: tuple[float, float, float, float] = (
         0.07,
         0.065,
@@ -87,26 +90,59 @@ def weighed(scene: Scene, index: int, box: Box, candidate: Candidate, guard_px: 
     read = read_off(scene, index, box, colours(scene, candidate), candidate.valid, guard_px)
     if read is None:
         return None
-    correction, error, exposure = read
-    cost = (
-        SAY.kind[candidate.kind]
-        + SAY.error[0] * error
-        + SAY.error[1] * np.log(error + 2)
-        + SAY.exposure[0] * exposure
-        + SAY.exposure[1] * np.log(exposure + 2)
-        + SAY.distance[0] * candidate.distance
-        + SAY.distance[1] * np.log(candidate.distance + 1)
-        + SAY.drift * candidate.drift
-    )
+    cost = read.cost() + SAY.kind[candidate.kind]
+    cost = cost + SAY.distance[0] * candidate.distance + SAY.distance[1] * np.log(candidate.distance + 1)
+    cost = cost + SAY.drift * candidate.drift
     weight = np.where(candidate.valid, np.exp(-cost), 0).astype(np.float32)
-    return Weighed(candidate, weight, correction)
+    return Weighed(candidate, weight, read.correction)
 
 
-def read_off(
-    scene: Scene, index: int, box: Box, colour: Floats, valid: Bools, guard_px: int
-) -> tuple[Floats, Floats, Floats] | None:
-    """Correction [h, w, 3], remaining error [h, w] and size of the correction [h, w] of colours [h, w, 3], continued
-    from the ring into the hole; None where the ring says too little. At half working size: they are smooth."""
+def weighed_plate(scene: Scene, index: int, box: Box, frames: list[int], guard_px: int) -> list[Weighed]:
+    """The background plate made of `frames`, as one candidate each that share the plate's weight."""
+    hole = box.cut(scene.small(index).hole)
+    wanted = grown(hole, guard_px + RING_PX)
+    points = np.argwhere(wanted)[:, ::-1].astype(np.float32) + np.array([box.x0, box.y0], np.float32)
+    made = plate(scene, index, points, frames)
+    colour = np.zeros((*hole.shape, 3), np.float32)
+    colour[wanted] = made.colour
+    count = np.zeros(hole.shape, np.float32)
+    count[wanted] = made.count
+    valid = count > 0.05
+    read = read_off(scene, index, box, colour, valid, guard_px)
+    if read is None:
+        return []
+    cost = read.cost() + SAY.kind[PLATE] + SAY.count * count
+    if all(stands(scene.camera(index, frame), scene.work_wh) for frame in made.frames):
+        cost = cost - SAY.still * np.minimum(count / 3, 1)
+    weight = np.where(valid, np.exp(-cost), 0).astype(np.float32)
+    whole = grid(*hole.shape) + np.array([box.x0, box.y0], np.float32)
+    none = np.zeros(hole.shape, np.float32)
+    parts = []
+    for row, frame in enumerate(made.frames):
+        share = np.zeros(hole.shape, np.float32)
+        share[wanted] = made.share[row]
+        xy = moved(scene.camera(index, frame), whole)
+        candidate = Candidate(np.full(hole.shape, frame, np.int32), xy, share > 0, none, none, PLATE)
+        parts.append(Weighed(candidate, weight * share, read.correction))
+    return parts
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the ring says of a candidate, continued into the hole. correction: [h, w, 3]; the others: [h, w]."""
+
+    correction: Floats
+    error: Floats  # grey levels that remain after the correction
+    exposure: Floats  # size of the correction
+
+    def cost(self) -> Floats:
+        cost = SAY.error[0] * self.error + SAY.error[1] * np.log(self.error + 2)
+        cost = cost + SAY.exposure[0] * self.exposure + SAY.exposure[1] * np.log(self.exposure + 2)
+        return np.asarray(cost, np.float32)
+
+
+def read_off(scene: Scene, index: int, box: Box, colour: Floats, valid: Bools, guard_px: int) -> Reading | None:
+    """Compares colours [h, w, 3] with the ring; None where it says too little. At half size: all of it is smooth."""
     here = scene.small(index)
     hole = box.cut(here.hole)
     ring = valid & scene_ring(hole, guard_px)
@@ -125,7 +161,7 @@ def read_off(
     correction, errors = membrane(correction, known), membrane(errors, known)
     correction = cv2.resize(correction, (width, height), interpolation=cv2.INTER_LINEAR)
     errors = cv2.resize(errors, (width, height), interpolation=cv2.INTER_LINEAR)
-    return correction, np.maximum(errors[..., 0], 0), np.maximum(errors[..., 1], 0)
+    return Reading(correction, np.maximum(errors[..., 0], 0), np.maximum(errors[..., 1], 0))
 
 
 def scene_ring(hole: Bools, guard_px: int) -> Bools:

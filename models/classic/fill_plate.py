@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-
-from tam_edit.models.classic.fill_chain import inside, sampled
+from tam_edit.models.classic.fill_chain import sampled
 from tam_edit.models.classic.fill_membrane import Bools, Floats, mean_size
-from tam_edit.models.classic.fill_scene import Scene, moved
+from tam_edit.models.classic.fill_scene import Scene, inside, moved
 
 SPREAD = 10.0  # grey levels: samples much farther from the others than this are other things passing by
 
@@ -25,10 +24,9 @@ class Plate:
     share: Floats
 
 
-def plate_frames(index: int, low: int, high: int, samples: int) -> list[int]:
-    """Evenly spread frames of [low, high) around index, itself left out."""
-    count = min(samples, high - low)
-    spread = np.unique(np.linspace(low, high - 1, count).round().astype(int))
+def plate_frames(index: int, near: range, samples: int) -> list[int]:
+    """Frames evenly spread over a range, index itself left out."""
+    spread = np.unique(np.linspace(near.start, near.stop - 1, min(samples, len(near))).round().astype(int))
     return [int(frame) for frame in spread if frame != index]
 
 

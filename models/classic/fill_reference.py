@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from tam_edit.models.classic.fill_chain import inside
 from tam_edit.models.classic.fill_membrane import Bools, Floats, grown, membrane, squared
-from tam_edit.models.classic.fill_scene import Scene, fitted_camera, grid, moved
+from tam_edit.models.classic.fill_scene import Scene, fitted_camera, grid, inside, moved, shrunk
 
 DISTANCES = (1, 2, 3, 4, 6, 8, 11, 14, 18, 22, 27, 32, 37, 42, 48)
 SMALL_RESIDUAL_PX = 3.0
@@ -94,7 +93,7 @@ def registered(scene: Scene, index: int, frame: int, box: Box) -> tuple[Floats, 
     rigid = moved(local, base) - base
     residual = flow - rigid
     small = trusted & (squared(residual) < SMALL_RESIDUAL_PX**2)
-    residual = membrane(residual, small)
+    residual = shrunk(membrane(residual, small), small)
     xy = moved(scene.camera(index, frame), base + rigid + residual)
     valid = inside(xy, scene.work_wh, 0.5)
     clear = cv2.remap(there.clear.astype(np.uint8), xy[..., 0], xy[..., 1], cv2.INTER_NEAREST) > 0

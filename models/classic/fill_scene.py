@@ -14,9 +14,14 @@ from tam_edit.models.classic.fill_membrane import Bools, Floats, grown, membrane
 
 Rgb = NDArray[np.uint8]
 Read = Callable[[int], tuple[Rgb, Bools]]
+Matrix = NDArray[np.float64]
 Value = TypeVar("Value")
 
 WORK_AREA = 432 * 240  # pixels: motion is measured at about this size whatever the picture's
+NOISE_PX = 0.25  # continued flow that differs less than this from the camera's motion follows the camera
+JUMP = 12  # frames: camera motion over longer ways is measured from one multiple of this to the next
+MOST_DRIFT_PX = 6.0  # what chaining over a jump may be wrong by
+STILL_PX = 0.1  # a camera motion that explains less than this is noise: the camera stands still
 FLOW_GUARD_PX = 5  # flow this near to a hole has seen the hole's patch and is not believed
 
 
@@ -53,8 +58,7 @@ class Step:
     """Motion from one frame to a neighbour, defined everywhere. flow: float32 [h, w, 2], pixels at working size."""
 
     flow: Floats
-    camera: NDArray[np.float64]  # homography [3, 3] of the background
-    measured: Bools  # where the flow was measured and held both ways; elsewhere it was completed
+    camera: Matrix  # homography [3, 3] of the background
 
 
 class Scene:
@@ -70,6 +74,8 @@ class Scene:
         self._pictures: Recent[tuple[Rgb, Bools]] = Recent(max(8, limit // 2))
         self._smalls: Recent[Small] = Recent(limit)
         self._pairs: Recent[tuple[Step, Step]] = Recent(limit)
+        self._walks: Recent[Matrix] = Recent(4096)
+        self._jumps: Recent[Matrix] = Recent(4096)
         self._dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         self.size_wh = (0, 0)  # of the picture
         self.work_wh = (0, 0)  # of the small frames
@@ -124,15 +130,79 @@ class Scene:
         here, there = self.small(index), self.small(index + 1)
         forward = self.flow_between(here.grey, there.grey)
         backward = self.flow_between(there.grey, here.grey)
-        return _completed(forward, backward, here, there), _completed(backward, forward, there, here)
+        ahead, back = _measured(forward, backward, here, there), _measured(backward, forward, there, here)
+        points = _picked(ahead, here.grey)
+        camera = fitted_camera(points, points + _at(forward, points))
+        if stands(camera, self.work_wh, 3.0):
+            camera = self._simplest(here, there, [camera])
+        inverse = np.asarray(np.linalg.inv(camera))
+        return Step(completed(forward, ahead, camera), camera), Step(completed(backward, back, inverse), inverse)
 
-    def camera(self, start: int, stop: int) -> NDArray[np.float64]:
-        """Homography [3, 3] of the background from frame start to frame stop, chained."""
+    def camera(self, start: int, stop: int) -> Matrix:
+        """Homography [3, 3] of the background from frame start to frame stop, chained.
+
+        Long ways go in jumps between every JUMP-th frame of the shot, each measured directly, so that little drift
+        adds up. Depends on the frames from start to stop only.
+        """
+        if stop < start:
+            return np.asarray(np.linalg.inv(self.camera(stop, start)))
+        first, last = -(-start // JUMP) * JUMP, stop // JUMP * JUMP
         total = np.eye(3)
-        direction = 1 if stop > start else -1
-        for index in range(start, stop, direction):
-            total = self.step(index, direction).camera @ total
-        return total / total[2, 2]
+        if first >= last:
+            for index in range(start, stop):
+                total = self._walk(index) @ total
+            return total
+        for index in range(start, first):
+            total = self._walk(index) @ total
+        for index in range(first, last, JUMP):
+            total = self._jumps.get_or(index, self._jumped) @ total
+        for index in range(last, stop):
+            total = self._walk(index) @ total
+        return total
+
+    def _walk(self, index: int) -> Matrix:
+        """The background's homography from a frame to the next."""
+        return self._walks.get_or(index, lambda start: self.step(start, 1).camera)
+
+    def _jumped(self, index: int) -> Matrix:
+        """The background's homography from a frame to the JUMP-th after it: chained, then corrected by one flow."""
+        chained = np.eye(3)
+        for start in range(index, index + JUMP):
+            chained = self._walk(start) @ chained
+        here, there = self.small(index), self.small(index + JUMP)
+        back = cv2.WARP_INVERSE_MAP
+        grey = cv2.warpPerspective(there.grey, chained, self.work_wh, flags=cv2.INTER_LINEAR | back)
+        calm = cv2.warpPerspective(there.calm.astype(np.uint8), chained, self.work_wh, flags=cv2.INTER_NEAREST | back)
+        forward, backward = self.flow_between(here.grey, grey), self.flow_between(grey, here.grey)
+        height, width = grey.shape
+        base = grid(height, width)
+        end = base + forward
+        error = squared(forward + cv2.remap(backward, end[..., 0], end[..., 1], cv2.INTER_LINEAR))
+        far = cv2.dilate((calm == 0).astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+        trusted = here.calm & ~far & (error < 0.25) & (squared(forward) < MOST_DRIFT_PX**2)
+        pick = _picked(trusted, here.grey)
+        found = [chained] if len(pick) < 60 else [chained, chained @ fitted_camera(pick, pick + _at(forward, pick))]
+        return self._simplest(here, there, found)
+
+    def _simplest(self, here: Small, there: Small, cameras: list[Matrix]) -> Matrix:
+        """The camera motion that makes two frames agree best; none at all unless another is clearly better."""
+        apart = []
+        for camera in [np.eye(3), *cameras]:
+            flags = cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR
+            grey = cv2.warpPerspective(there.grey, camera, self.work_wh, flags=flags)
+            calm = cv2.warpPerspective(there.calm.astype(np.uint8), camera, self.work_wh, flags=cv2.WARP_INVERSE_MAP)
+            both = here.calm & (calm > 0)
+            difference = np.minimum(cv2.absdiff(here.grey, grey)[both], 40)
+            apart.append(float(difference.mean()) if difference.size > 100 else 255.0)
+        best = min(range(1, len(apart)), key=lambda row: apart[row])
+        return np.eye(3) if apart[0] <= 1.05 * apart[best] else cameras[best - 1]
+
+
+def inside(xy: Floats, size_wh: tuple[int, int], margin: float = 0.0) -> Bools:
+    width, height = size_wh
+    x, y = xy[..., 0], xy[..., 1]
+    result = (x >= margin) & (y >= margin) & (x <= width - 1 - margin) & (y <= height - 1 - margin)
+    return np.asarray(result)
 
 
 def grid(height: int, width: int) -> Floats:
@@ -141,7 +211,7 @@ def grid(height: int, width: int) -> Floats:
     return np.stack([x, y], -1)
 
 
-def moved(camera: NDArray[np.float64], points: Floats) -> Floats:
+def moved(camera: Matrix, points: Floats) -> Floats:
     """Points [..., 2] under a homography, float32."""
     flat = points.reshape(-1, 1, 2)
     if not flat.size:
@@ -149,7 +219,29 @@ def moved(camera: NDArray[np.float64], points: Floats) -> Floats:
     return np.asarray(cv2.perspectiveTransform(flat, camera), np.float32).reshape(points.shape)
 
 
-def fitted_camera(start: Floats, stop: Floats) -> NDArray[np.float64]:
+def stands(camera: Matrix, size_wh: tuple[int, int], most_px: float = 0.5) -> bool:
+    """Whether a camera motion moves no corner of the picture by as much as most_px."""
+    corners = np.array([[0, 0], [1, 0], [0, 1], [1, 1]], np.float32) * np.array(size_wh, np.float32)
+    return float(np.abs(moved(camera, corners) - corners).max()) < most_px
+
+
+def _picked(trusted: Bools, grey: NDArray[np.uint8]) -> Floats:
+    """Some of the trusted pixels, as points [N, 2]: every fourth each way, those with texture if they are enough."""
+    pick = np.zeros_like(trusted)
+    pick[2::4, 2::4] = True
+    pick &= trusted
+    textured = pick & (cv2.morphologyEx(grey, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 10)
+    if int(textured.sum()) >= 120:
+        pick = textured
+    return np.argwhere(pick)[:, ::-1].astype(np.float32)
+
+
+def _at(flow: Floats, points: Floats) -> Floats:
+    """The flow at whole pixels [N, 2]."""
+    return flow[points[:, 1].astype(np.int64), points[:, 0].astype(np.int64)]
+
+
+def fitted_camera(start: Floats, stop: Floats) -> Matrix:
     """Robust homography from points [N, 2] to points [N, 2]; a shift, or nothing, where points are few."""
     if len(start) < 12:
         shift = np.median(stop - start, axis=0) if len(start) else np.zeros(2)
@@ -158,23 +250,32 @@ def fitted_camera(start: Floats, stop: Floats) -> NDArray[np.float64]:
     if camera is None or not np.isfinite(camera).all() or abs(np.linalg.det(camera[:2, :2]) - 1) > 0.5:
         shift = np.median(stop - start, axis=0)
         return np.array([[1, 0, shift[0]], [0, 1, shift[1]], [0, 0, 1.0]])
+    still = float(np.median(squared(stop - start))) ** 0.5
+    left = float(np.median(squared(stop - moved(camera, start)))) ** 0.5
+    if still - left < STILL_PX:
+        return np.eye(3)
     return np.asarray(camera, np.float64)
 
 
-def _completed(flow: Floats, reverse: Floats, here: Small, there: Small) -> Step:
+def _measured(flow: Floats, reverse: Floats, here: Small, there: Small) -> Bools:
+    """Where flow runs between calm pixels and comes back to where it started."""
     height, width = here.hole.shape
-    base = grid(height, width)
-    end = base + flow
+    end = grid(height, width) + flow
     back = cv2.remap(reverse, end[..., 0], end[..., 1], cv2.INTER_LINEAR)
     error = squared(flow + back)
-    inside = (end[..., 0] >= 0) & (end[..., 1] >= 0) & (end[..., 0] <= width - 1) & (end[..., 1] <= height - 1)
     calm = cv2.remap(there.calm.astype(np.uint8), end[..., 0], end[..., 1], cv2.INTER_NEAREST) > 0
     holds = error < 0.25 + 0.01 * (squared(flow) + squared(back))
-    measured = here.calm & calm & inside & holds
-    pick = np.zeros_like(measured)
-    pick[2::5, 2::5] = True
-    pick &= measured
-    camera = fitted_camera(base[pick], end[pick])
+    return np.asarray(here.calm & calm & inside(end, (width, height)) & holds)
+
+
+def completed(flow: Floats, measured: Bools, camera: Matrix) -> Floats:
+    """Flow where measured, elsewhere the camera's motion and the membrane of what the flow adds to it."""
+    base = grid(*measured.shape)
     rigid = moved(camera, base) - base
-    residual = membrane(flow - rigid, measured)
-    return Step(rigid + residual, camera, measured)
+    return rigid + shrunk(membrane(flow - rigid, measured), measured)
+
+
+def shrunk(residual: Floats, measured: Bools) -> Floats:
+    """Continued residuals with the small ones, mostly noise, drawn to zero; measured ones stay."""
+    keep = np.maximum(1 - NOISE_PX**2 / np.maximum(squared(residual), 1e-6), 0)
+    return np.asarray(residual * np.where(measured, np.float32(1), keep)[..., None], np.float32)
