@@ -84,15 +84,8 @@ def _write(
         if settings.container in {"matroska", "webm"}:
             left_out = []
             _say_rounding(source, settings, warnings)
-        with cast(
-            OutputContainer,
-            av.open(
-                str(hidden),
-                mode="w",
-                format=settings.container,
-                container_options=_muxer_options(source, settings, others),
-            ),
-        ) as output:
+        options = _muxer_options(source, settings, others)
+        with av.open(str(hidden), mode="w", format=settings.container, container_options=options) as output:
             made = _add_video(output, settings, source, copied)
             pairs = _add_others(output, others)
             _describe(output, copied)
@@ -194,7 +187,7 @@ def _refusal(index: int, settings: EncodeSettings, source: ClipSource) -> str | 
     with open_source(source.path) as trial_source:
         stream = trial_source.streams[index]
         try:
-            with cast(OutputContainer, av.open(io.BytesIO(), mode="w", format=settings.container)) as trial:
+            with av.open(io.BytesIO(), mode="w", format=settings.container) as trial:
                 pairs = _add_others(trial, [stream])
                 trial.start_encoding()
                 if stream.type != "attachment":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
 
 import av
 import av.error
@@ -27,7 +26,7 @@ def open_source(path: str | Path) -> InputContainer:
     if not place.exists():
         raise SourceMissing(f"{place}: there is no such file; put it back, or name where it is now")
     try:
-        return cast(InputContainer, av.open(str(place), mode="r", metadata_errors="replace"))
+        return av.open(str(place), mode="r", metadata_errors="replace")
     except PermissionError as error:
         raise SourceUnreadable(f"{place}: no permission to read it; change its rights (chmod +r)") from error
     except av.error.EOFError as error:

@@ -38,7 +38,7 @@ def write_pictures(
 
 
 def _encode(frame: VideoFrame, encoder: str) -> bytes:
-    context = CodecContext.create(encoder, "w")  # type: ignore[call-overload]
+    context = CodecContext.create(encoder, "w")
     assert isinstance(context, VideoCodecContext)
     context.width, context.height, context.pix_fmt = frame.width, frame.height, frame.format.name
     try:

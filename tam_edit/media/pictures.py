@@ -37,7 +37,7 @@ def read_picture(path: Path) -> VideoFrame:
     """Decode one picture file. Raises SourceMissing, SourceUnreadable."""
     with open_source(path) as container:
         try:
-            frames = [frame for frame in container.decode(video=0)]
+            frames = list(container.decode(video=0))
         except (av.error.FFmpegError, IndexError) as error:
             raise SourceUnreadable(f"{path}: the picture cannot be decoded ({describe(error)}); replace it") from error
     if not frames:

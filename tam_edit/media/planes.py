@@ -167,9 +167,10 @@ def _subsample(
     mean = (blocks.sum(axis=(1, 3), dtype=np.float32) / np.outer(count_y, count_x)).astype(np.float32)
     siting = source.chroma_location
     tents = (siting == SITED_TOP_LEFT and step_y == 2, siting in (SITED_LEFT, SITED_TOP_LEFT) and step_x == 2)
-    top_sum = _gather(_gather(weighted, 0, step_y, tents[0]), 1, step_x, tents[1])
-    bottom_sum = _gather(_gather(weight, 0, step_y, tents[0]), 1, step_x, tents[1])
-    return top_sum / np.maximum(bottom_sum, np.float32(1e-12)), np.minimum(mean, 1.0), left, top
+    weighted_sum = _gather(_gather(weighted, 0, step_y, tents[0]), 1, step_x, tents[1])
+    weight_sum = _gather(_gather(weight, 0, step_y, tents[0]), 1, step_x, tents[1])
+    seen = (weighted_sum / np.maximum(weight_sum, np.float32(1e-12))).astype(np.float32)
+    return seen, np.minimum(mean, np.float32(1.0)), left, top
 
 
 def _gather(values: NDArray[np.float32], axis: int, step: int, tent: bool) -> NDArray[np.float32]:

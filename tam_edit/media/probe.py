@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -50,7 +51,7 @@ def probe(
         return probe_pictures(place, digest=digest, frame_rate=frame_rate, on_picture=on_picture)
     with open_source(place) as container:
         stream = edited_stream(container, place)
-        stream.thread_type = "AUTO"  # type: ignore[assignment]  # PyAV takes the name too
+        stream.thread_type = "AUTO"
         seen = _Seen(place)
         _read_all(container, stream, seen, on_picture)
         if not seen.raw_pts or seen.first is None:
@@ -267,7 +268,7 @@ def _timestamps(stream: VideoStream, seen: _Seen) -> tuple[list[int], bool]:
     """
     usual = _usual_duration(stream, seen)
     known = [stamp for stamp in seen.raw_pts if stamp is not None]
-    back = sum(later < earlier for earlier, later in zip(known, known[1:], strict=False))
+    back = sum(later < earlier for earlier, later in itertools.pairwise(known))
     if (len(seen.raw_pts) - len(known) + back) * 10 > len(seen.raw_pts):
         start = min(known, default=0)
         return [start + usual * index for index in range(len(seen.raw_pts))], False
@@ -303,7 +304,7 @@ def _last_duration(container: InputContainer, stream: VideoStream, seen: _Seen, 
 def _usual_duration(stream: VideoStream, seen: _Seen) -> int:
     """The step between frames that is met most, in the stream's time base; from the frame rate where none is known."""
     known = [stamp for stamp in seen.raw_pts if stamp is not None]
-    steps = sorted(later - earlier for earlier, later in zip(known, known[1:], strict=False))
+    steps = sorted(later - earlier for earlier, later in itertools.pairwise(known))
     if steps and steps[0] > 0 and len(known) == len(seen.raw_pts):
         return steps[len(steps) // 2]
     rate = _positive(stream.average_rate) or _positive(stream.guessed_rate) or Fraction(25)

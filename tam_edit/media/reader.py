@@ -180,7 +180,7 @@ class ClipReader:
             if self._container is not None:
                 self._container.close()
             self._container = open_source(self.source.path)
-            edited_stream(self._container, self.source.path).thread_type = "AUTO"  # type: ignore[assignment]
+            edited_stream(self._container, self.source.path).thread_type = "AUTO"
         stream = edited_stream(self._container, self.source.path)
         if stream.index != self.source.video_stream_index:
             raise SourceChanged(f"{self.source.path}: its streams are no longer what they were; start a new project")

@@ -122,7 +122,7 @@ def encode_segment(
                 settings.pixel_format,
             ):
                 raise ValueError(f"a frame of {frame.width}x{frame.height} {frame.format.name}: not as chosen")
-            frame.pts, frame.time_base, frame.pict_type = stamp, source.time_base, 0  # type: ignore[assignment]
+            frame.pts, frame.time_base, frame.pict_type = stamp, source.time_base, 0
             count += 1
             packets.extend(_take(context.encode(frame), ranks))
         packets.extend(_take(context.encode(None), ranks))
@@ -187,7 +187,7 @@ def packet_times(source: ClipSource, settings: EncodeSettings) -> Iterator[int]:
 
     The n-th packet is decoded when the frame `settings.reorder` places before it is shown. The first ones come before
     the clip's start: early enough that each dts is at most its packet's pts, and that the track, measured in decoding
-    times as mp4 does, is no shorter than in presentation times (with variable rates it would lose the last frame's end).
+    times as mp4 does, is no shorter than in presentation times (else, at variable rates, the last frame's end is lost).
     """
     late = settings.reorder
     shortest = min(source.duration_pts(index) for index in range(source.frames))

@@ -1,4 +1,4 @@
-"""Choosing how the result is stored: container from the name, codec and pixel format from the source; all said aloud."""
+"""Choosing how the result is stored: container from the name, codec and format from the source; all said aloud."""
 
 from __future__ import annotations
 

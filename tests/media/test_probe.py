@@ -209,7 +209,6 @@ def test_damage_in_the_middle(tmp_path: Path) -> None:
 
 
 @needs_footage
-@pytest.mark.footage
 @pytest.mark.parametrize(
     ("name", "frames", "first"),
     [
@@ -228,7 +227,6 @@ def test_real_clips_are_whole(name: str, frames: int, first: Fraction) -> None:
 
 
 @needs_footage
-@pytest.mark.footage
 def test_a_davis_folder() -> None:
     clip = probe(FOOTAGE / "davis/JPEGImages/480p/libby", digest="d", frame_rate=Fraction(24))
     assert (clip.kind, clip.frames, clip.size_wh) == ("pictures", 49, (854, 480))

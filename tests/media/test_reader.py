@@ -204,7 +204,6 @@ def test_a_number_outside_the_clip(tmp_path: Path) -> None:
 
 
 @needs_footage
-@pytest.mark.footage
 @pytest.mark.parametrize("name", ["clips/nasa.mp4", "clips/bikes.mp4"])
 def test_real_clips_at_random(name: str) -> None:
     clip = probe(FOOTAGE / name, digest="d")
