@@ -55,14 +55,13 @@ class Conv(nn.Module):
         ops = torch.ops.mkldnn
         if self._laid_out is None:
             self._laid_out = ops._reorder_convolution_weight(self.weight, padding, stride, dense, 1, list(x.shape))
-        common = (padding, stride, dense, 1)
-        after = "relu" if relu else None
+        common = (self._laid_out, self.bias, padding, stride, dense, 1)
+        result: Tensor
         if add is None:
-            result: Tensor = ops._convolution_pointwise(x, self._laid_out, self.bias, *common, after or "none", [], "")
-            return result
-        result = ops._convolution_pointwise.binary(
-            x, add, self._laid_out, self.bias, *common, "add", 1.0, after, [], None
-        )
+            result = ops._convolution_pointwise(x, *common, "relu" if relu else "none", [], "")
+        else:
+            after = "relu" if relu else None
+            result = ops._convolution_pointwise.binary(x, add, *common, "add", 1.0, after, [], None)
         return result
 
 

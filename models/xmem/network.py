@@ -87,8 +87,21 @@ class Network(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the convolutions compute in."""
-        return self.key_stem.weight.dtype
+        """What the decoder and the value encoder compute in, and memory holds values in."""
+        return self.prediction.weight.dtype
+
+    def to_precision(self, precision: str) -> Network:
+        """Compute in fp32, bf16 or fp16 from now on.
+
+        bf16 on a CPU concerns the key encoder only: there 1x1 convolutions prevail, which gain most. The 3x3 ones of
+        the rest are as fast in float32, by `Winograd`, and stay exact.
+        """
+        mixed = precision == "bf16" and self.device.type == "cpu"
+        self.to(torch.float32 if mixed else PRECISIONS[precision])
+        if mixed:
+            self.key_stem.to(torch.bfloat16)
+            self.key_stages.to(torch.bfloat16)
+        return self
 
     def normalised(self, frame: Tensor) -> Tensor:
         """[3, H, W] in 0..255 -> float32 [1, 3, H, W], as the encoders expect it."""
@@ -96,13 +109,13 @@ class Network(nn.Module):
 
     def encode_frame(self, image: Tensor) -> Features:
         """[1, 3, H, W], normalised, H and W multiples of 16 -> the frame's features."""
-        x = self._cast(image)
+        x = image.to(self.key_stem.weight.dtype, memory_format=torch.channels_last)
         x = F.max_pool2d(self.key_stem(x, relu=True), 3, 2, 1)
         scales = []
         for stage in self.key_stages:
             x = stage(x)
             scales.append(x)
-        f4, f8, f16 = scales
+        f4, f8, f16 = (self._cast(scale) for scale in scales)
         projected = self.key_projection(f16)[0].float().flatten(1).T.contiguous()  # [HW/256, 64 + 1 + 64]
         key, shrinkage, selection = projected.split([KEY, 1, KEY], 1)
         return Features(f16, f8, f4, key.contiguous(), shrinkage[:, 0] ** 2 + 1, torch.sigmoid(selection))
@@ -166,6 +179,8 @@ def load(
     """
     if precision not in PRECISIONS:
         raise UsageError(f"precision {precision!r} is unknown: give one of {', '.join(PRECISIONS)}")
+    if precision == "fp16" and torch.device(device).type == "cpu":
+        raise UsageError("fp16 needs a GPU: on a CPU give bf16 (twice as fast where it counts) or fp32 (exact)")
     origin = "XMem" if isinstance(checkpoint, Mapping) else f"XMem from '{checkpoint}'"
     state = read_state(checkpoint)
     stem = state.get(_STEM)
@@ -174,7 +189,7 @@ def load(
     slots = _Slots(manifest())
     # Counts how often training touched a norm: no part of the result, and old files lack it.
     load_strict(slots, state, keymap=slots.slot_of, ignorable=_is_counter, official=manifest(), origin=origin)
-    return Network(slots.tensors()).to(device).to(PRECISIONS[precision])
+    return Network(slots.tensors()).to(device).to_precision(precision)
 
 
 def manifest() -> dict[str, list[int]]:

@@ -29,11 +29,11 @@ class Winograd:
         moved = torch.einsum("ai,bj,ocij->abco", kernel, kernel, weight.double().cpu())
         self.outputs, self.inputs = weight.shape[0], weight.shape[1]
         self.weight = moved.reshape(_SIDE * _SIDE, self.inputs, self.outputs).to(weight)
-        self.enter = torch.kron(inputs, inputs).to(weight)
-        self.leave = torch.kron(outputs, outputs).to(weight)
+        self.enter = inputs.to(weight)
+        self.leave = outputs.to(weight)
 
     def __call__(self, x: Tensor, bias: Tensor | None, *, rectified: bool, add: Tensor | None, relu: bool) -> Tensor:
-        """[B, C, H, W] -> [B, O, H, W], channels last; `rectified`: the input passes a ReLU first; `add`: then added."""
+        """[B, C, H, W] -> [B, O, H, W], channels last; `rectified`: x passes a ReLU first; `add`: then added."""
         batch, _, height, width = x.shape
         high, wide = -(-height // TILE), -(-width // TILE)
         bordered = x.new_zeros((batch, high * TILE + 2, wide * TILE + 2, self.inputs))
@@ -53,9 +53,9 @@ class Winograd:
                 part = patches[:, :, done : done + rows * wide].unflatten(2, (rows, wide))
                 part.copy_(_windows(bordered[index], first, rows, wide))
                 done += rows * wide
-            moved = torch.mm(self.enter, patches.view(_SIDE * _SIDE, -1)).view(_SIDE * _SIDE, count, -1)
-            products = torch.bmm(moved, self.weight)
-            found = torch.mm(self.leave, products.view(_SIDE * _SIDE, -1)).view(TILE, TILE, -1, wide, self.outputs)
+            products = torch.bmm(_both_ways(self.enter, patches).view(_SIDE * _SIDE, count, -1), self.weight)
+            found = _both_ways(self.leave, products.view(_SIDE, _SIDE, count, -1))
+            found = found.view(TILE, TILE, -1, wide, self.outputs)
             first_row = chunk[0][0] * high + chunk[0][1]
             # [4, 4, rows, wide, O] -> [rows, 4, wide, 4, O]
             torch.add(found.permute(2, 0, 3, 1, 4), shift, out=tiles[first_row : first_row + found.shape[2]])
@@ -63,6 +63,13 @@ class Winograd:
         if add is not None:
             result = result.add_(add)
         return result.relu_() if relu else result
+
+
+def _both_ways(matrix: Tensor, windows: Tensor) -> Tensor:
+    """M X M^T for the first two axes of [6, 6, ...]."""
+    height, side = matrix.shape
+    rows = torch.mm(matrix, windows.reshape(side, -1))
+    return torch.matmul(matrix, rows.view(height, side, -1))
 
 
 def _windows(plane: Tensor, first: int, rows: int, wide: int) -> Tensor:
