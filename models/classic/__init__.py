@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from tam_edit.models.classic.fill import Filler, FillSettings, fill
 from tam_edit.models.classic.propagation import propagate
 from tam_edit.models.classic.segmentation import Candidate, candidates, polish, segment
 from tam_edit.models.classic.tracker import Tracker, TrackerSettings
 from tam_edit.models.classic.trust import TrustParts
 
-__all__ = ["Candidate", "Tracker", "TrackerSettings", "TrustParts", "candidates", "polish", "propagate", "segment"]
+__all__ = [
+    "Candidate",
+    "FillSettings",
+    "Filler",
+    "Tracker",
+    "TrackerSettings",
+    "TrustParts",
+    "candidates",
+    "fill",
+    "polish",
+    "propagate",
+    "segment",
+]
