@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -33,6 +34,17 @@ _HIDDEN = (
 _SMALLER = "the region around the hole is larger than max_pixels and was filled at a smaller size"
 
 
+Shares = tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True)
+class _Painted:
+    """What one window says of some frames: the colours of their masked pixels, and what a person should know."""
+
+    colours: dict[int, Colours]
+    notes: dict[int, set[str]]
+
+
 class Filler:
     """Fills the holes of one shot, a chunk at a time and in any order.
 
@@ -52,7 +64,9 @@ class Filler:
     ) -> None:
         self.settings = settings or FillSettings()
         self.chunk = self.settings.chunk
-        #: Frames on which the network was asked for pixels, in order: what tests ask.
+        #: What a person should know of the chunks filled so far, and of which frames; only ever added to.
+        self.notes: list[tuple[str, list[int]]] = []
+        #: The windows on which the network ran, in order: what tests ask.
         self.windows_run: list[int] = []
         self._network = network
         self._read = read
@@ -62,13 +76,16 @@ class Filler:
         self._frames: OrderedDict[int, tuple[Frame, Mask]] = OrderedDict()
         self._size_hw: tuple[int, int] | None = None
         # What windows said of frames that belong to the next chunk.
-        self._tails: OrderedDict[int, dict[int, Colours]] = OrderedDict()
-        self._noted: dict[str, set[int]] = {}
+        self._tails: OrderedDict[int, _Painted] = OrderedDict()
 
     @property
     def warnings(self) -> list[str]:
-        """What a person should know of the chunks filled so far, with the frames named."""
-        return [f"frames {_spans(sorted(frames))}: {words}" for words, frames in sorted(self._noted.items())]
+        """The notes in words, one for each chunk and matter."""
+        return [told(words, frames) for words, frames in self.notes]
+
+    def looks(self, start: int, stop: int) -> range:  # noqa: ARG002 - asked by name, answered for all
+        """The frames whose masks `reads` looks at: none, it follows from the numbers alone."""
+        return range(0)
 
     def reads(self, start: int, stop: int) -> tuple[int, ...]:
         """The frames that decide the result of the chunk [start, stop), in order."""
@@ -90,51 +107,51 @@ class Filler:
             for index in range(start, stop)
             if self._frame(index)[1].any()
         }
-        colours: dict[int, dict[int, Colours]] = {}
+        painted: dict[int, _Painted] = {}
         for n in sorted({n for parts in shares.values() for n, _ in parts}):
-            colours[n] = self._colours(n, [index for index, parts in shares.items() if n in dict(parts)], stop)
+            painted[n] = self._painted(n, [index for index, parts in shares.items() if n in dict(parts)], stop)
+        self._tell(shares, painted)
         for index in range(start, stop):
             frame, mask = self._frame(index)
             if index not in shares:
                 yield frame
                 continue
-            if mask.all():
-                self._note(_WHOLE, index)
             blended = np.zeros((int(mask.sum()), 3), np.float32)
             for n, share in shares[index]:
-                blended += np.float32(share) * colours[n].pop(index)
+                blended += np.float32(share) * painted[n].colours.pop(index)
             filled = frame.copy()
             filled[mask] = np.clip(np.rint(blended), 0, 255).astype(np.uint8)
             yield filled
 
-    def _colours(self, number: int, wanted: list[int], stop: int) -> dict[int, Colours]:
+    def _painted(self, number: int, wanted: list[int], stop: int) -> _Painted:
         """What window `number` says of the wanted frames of the chunk that ends at `stop`."""
         tail = self._tails.pop(number, None)
-        if tail is not None and all(index in tail for index in wanted):
+        if tail is not None and all(index in tail.colours for index in wanted):
             return tail
         seen = window(number, self._end, self.settings)
         if seen is None:
             raise UsageError(f"window {number} lies outside the shot")
         later = [index for index in seen.neighbours if index >= stop and self._frame(index)[1].any()]
-        colours = self._run(number, seen, wanted + later)
+        painted = self._run(number, seen, wanted + later)
         if later:
-            self._tails[number] = {index: colours.pop(index) for index in later}
+            self._tails[number] = _Painted({index: painted.colours.pop(index) for index in later}, painted.notes)
             if len(self._tails) > 2:
                 self._tails.popitem(last=False)
-        return colours
+        return painted
 
     @torch.inference_mode()
-    def _run(self, number: int, seen: Window, wanted: list[int]) -> dict[int, Colours]:
-        """Run the network on one window and return the colours of the wanted frames' masked pixels."""
+    def _run(self, number: int, seen: Window, wanted: list[int]) -> _Painted:
+        """Run the network on one window for the wanted frames."""
         self.windows_run.append(number)
         masks = [self._frame(index)[1] for index in seen.neighbours]
         regions = find_regions(masks, seen.neighbours.start, self._network.variant, self.settings)
         colours = {index: np.zeros((int(self._frame(index)[1].sum()), 3), np.float32) for index in wanted}
+        notes: dict[int, set[str]] = {index: set() for index in wanted}
         for region in regions:
             present = [index for index in wanted if _part(self._frame(index)[1], region).any()]
             if not present:
                 continue
-            self._look(region, seen, present)
+            self._look(region, seen, present, notes)
             count = len(seen.neighbours)
             keys = [(index, region.crop(index)) for index in seen.frames]
             features = self._store.features(keys)
@@ -151,7 +168,7 @@ class Filler:
                 colours[index][part[mask]] = masked_colours(
                     self._network.decode, one, part[crop.slices], crop.scaled_hw
                 )
-        return colours
+        return _Painted(colours, notes)
 
     def _picture(self, key: Hashable) -> Tensor:
         """The network's input for a frame and its crop: masked, scaled where needed, mirrored to fit."""
@@ -161,19 +178,27 @@ class Filler:
         size_hw = (round_up(crop.scaled_hw[0], MULTIPLE_HW[0]), round_up(crop.scaled_hw[1], MULTIPLE_HW[1]))
         return mirrored(scaled_input(frame, mask, crop.scaled_hw, self._network.device), size_hw)
 
-    def _look(self, region: Region, seen: Window, present: Sequence[int]) -> None:
+    def _look(self, region: Region, seen: Window, present: Sequence[int], notes: dict[int, set[str]]) -> None:
         """Note what cannot come out well."""
         never = np.logical_and.reduce([_part(self._frame(index)[1], region) for index in seen.frames])
         for index in present:
             mask = _part(self._frame(index)[1], region)
             if 2 * int((mask & never).sum()) > int(mask.sum()):
-                self._note(_HIDDEN, index)
+                notes[index].add(_HIDDEN)
             crop = region.crop(index)
             if crop.scaled_hw != (crop.height, crop.width) and self._network.variant == "hq":
-                self._note(_SMALLER, index)
+                notes[index].add(_SMALLER)
 
-    def _note(self, words: str, index: int) -> None:
-        self._noted.setdefault(words, set()).add(self._first_frame + index)
+    def _tell(self, shares: Mapping[int, Shares], painted: Mapping[int, _Painted]) -> None:
+        """Note each thing worth knowing of a chunk's frames."""
+        noted: dict[str, list[int]] = {}
+        for index, parts in shares.items():
+            words = set().union(*(painted[n].notes[index] for n, _ in parts))
+            if self._frame(index)[1].all():
+                words = {_WHOLE}
+            for word in words:
+                noted.setdefault(word, []).append(self._first_frame + index)
+        self.notes += sorted(noted.items())
 
     def _frame(self, index: int) -> tuple[Frame, Mask]:
         """A frame and its mask, checked; the last ones are kept."""
@@ -200,12 +225,13 @@ def _part(mask: Mask, region: Region) -> Mask:
     return mask[region.hole.top : region.hole.bottom, region.hole.left : region.hole.right]
 
 
-def _spans(frames: Sequence[int]) -> str:
-    """3, 4, 5, 9 -> "3-5, 9"."""
+def told(words: str, frames: Sequence[int]) -> str:
+    """A note as a sentence: "frames 3-5, 9: ..."."""
     runs: list[list[int]] = []
     for frame in frames:
         if runs and frame == runs[-1][1] + 1:
             runs[-1][1] = frame
         else:
             runs.append([frame, frame])
-    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
+    spans = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
+    return f"frames {spans}: {words}"

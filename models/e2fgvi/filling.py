@@ -9,7 +9,7 @@ from typing import IO, Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 from tam_edit.models.e2fgvi import upstream
-from tam_edit.models.e2fgvi.filler import Filler
+from tam_edit.models.e2fgvi.filler import Filler, told
 from tam_edit.models.e2fgvi.network import E2FGVI
 from tam_edit.models.e2fgvi.pictures import Frame, Mask, checked
 from tam_edit.models.e2fgvi.windows import FillSettings
@@ -72,8 +72,11 @@ def _fill_windowed(
             # The next chunk reads nothing before this but references.
             source.keep(first + start, {first + index for index in needed if index % settings.reference_step == 0})
             start = chunk[1]
-        for words in filler.warnings:
-            tell(words)
+        merged: dict[str, list[int]] = {}
+        for words, noted in filler.notes:
+            merged.setdefault(words, []).extend(noted)
+        for words, noted in merged.items():
+            tell(told(words, noted))
 
 
 def _fill_upstream(
