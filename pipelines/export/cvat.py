@@ -6,13 +6,15 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
-from tam_edit.pipelines.export.coco import fill_edges
-from tam_edit.pipelines.export.ingested import Ingested, LabelBook
-from tam_edit.pipelines.export.request import ExportResult, Request, need_suffix
 
 from tam_edit.errors import MaskError, SourceMissing
 from tam_edit.masks import Mask, box_of
 from tam_edit.media.placing import check_destination, placed
+from tam_edit.pipelines.export.coco import fill_edges
+from tam_edit.pipelines.export.ingested import Ingested, LabelBook
+from tam_edit.pipelines.export.request import ExportResult, Request, need_suffix
+
+_COMPLETE = "every_frame_is_annotated"
 
 
 def write(request: Request) -> ExportResult:
@@ -66,6 +68,8 @@ def _shape(mask: Mask, box: tuple[int, int, int, int]) -> dict[str, str]:
 
 def _meta(request: Request) -> ElementTree.Element:
     meta = ElementTree.Element("meta")
+    # CVAT skips what it does not know: our own import learns that frames without a mask are frames without the object.
+    ElementTree.SubElement(meta, _COMPLETE).text = str(len(request))
     task = ElementTree.SubElement(meta, "task")
     for key, value in (
         ("name", Path(request.clip.path).name),
@@ -107,6 +111,9 @@ def read(path: Path, size_wh: tuple[int, int], frames: int) -> Ingested:
     for label in root.iterfind("./meta//labels/label/name"):
         if label.text in {name for _, name, _, _ in shapes}:
             book.name(str(label.text))
+    if root.findtext(f"./meta/{_COMPLETE}") == str(frames):
+        for index in range(frames):
+            book.open(index, str(path))
     busy: dict[tuple[int, str], set[str]] = {}
     for index, name, track, _ in shapes:
         busy.setdefault((index, name), set()).add(track)

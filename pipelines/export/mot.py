@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from tam_edit.pipelines.export.ingested import Ingested, LabelBook
-from tam_edit.pipelines.export.request import ExportResult, Request, check_folder
 
 from tam_edit.errors import MaskError, MaskSizeMismatch, SourceMissing
 from tam_edit.masks import box_of
 from tam_edit.media.placing import check_destination, placed
+from tam_edit.pipelines.export.ingested import Ingested, LabelBook
+from tam_edit.pipelines.export.request import ExportResult, Request, check_folder
 
 
 def write(request: Request) -> ExportResult:
@@ -54,9 +54,10 @@ def read(path: Path, size_wh: tuple[int, int], frames: int) -> Ingested:
     labels = file.with_name("labels.txt")
     names = labels.read_text(encoding="utf-8").splitlines() if labels.is_file() else []
     info = file.parent.parent / "seqinfo.ini"
-    if info.is_file():
-        _check_size(info, size_wh)
     book = LabelBook(size_wh, frames)
+    if info.is_file() and _length(info, size_wh) == frames:
+        for index in range(frames):  # a whole sequence: where an object has no box, it is absent
+            book.open(index, str(file))
     rows = [row for row in _rows(file) if len(row) < 7 or row[6] != 0]
     titles = {int(row[1]): _title(row, names) for row in rows}
     for track in sorted(titles):
@@ -90,12 +91,15 @@ def _title(row: list[float], names: list[str]) -> str:
     return names[kind - 1] if kind == track and 0 < kind <= len(names) else f"object {track}"
 
 
-def _check_size(info: Path, size_wh: tuple[int, int]) -> None:
+def _length(info: Path, size_wh: tuple[int, int]) -> int | None:
+    """How many frames a seqinfo.ini tells of, None without it; raises MaskSizeMismatch for another picture size."""
     parser = configparser.ConfigParser()
     try:
         parser.read_string(info.read_text(encoding="utf-8"))
         found = parser.getint("Sequence", "imWidth"), parser.getint("Sequence", "imHeight")
+        length = parser.getint("Sequence", "seqLength")
     except (configparser.Error, ValueError):
-        return  # the file is optional, and so is what is in it
+        return None  # the file is optional, and so is what is in it
     if found != size_wh:
         raise MaskSizeMismatch(f"{info} is of {found} pixels, the clip of {size_wh}: is it of another clip?")
+    return length

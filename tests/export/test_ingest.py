@@ -32,6 +32,16 @@ def test_exact_formats_come_back_exactly(tmp_path: Path, format: str) -> None:
         assert np.array_equal(read, label_map(index)), index
 
 
+def test_a_frame_without_any_object_is_a_frame_without_it(tmp_path: Path) -> None:
+    for format in ("davis", "coco", "yolo", "cvat", "mot"):
+        place = tmp_path / f"{format}{ENDING.get(format, '')}"
+        write(format, place, objects=[NAMES[1]])
+        found = back(format, place).keyframes
+        assert list(found) == list(range(FRAMES)) and not found[3].any(), format
+    (tmp_path / "mot" / "seqinfo.ini").unlink()
+    assert sorted(back("mot", tmp_path / "mot").keyframes) == [0, 1, 2, 5, 6], "a plain list says nothing of the rest"
+
+
 def test_polygons_of_coco_come_back_exactly_too(tmp_path: Path) -> None:
     _, polygons = write("coco", tmp_path / "out.json").paths
     found = back("coco", polygons)
@@ -42,7 +52,8 @@ def test_boxes_come_back_as_rectangles(tmp_path: Path) -> None:
     write("mot", tmp_path / "out", objects=[NAMES[1]])
     found = back("mot", tmp_path / "out")
     assert found.names == (NAMES[1],) and "rectangles" in found.warnings[0]
-    assert sorted(found.keyframes) == [0, 1, 2, 5, 6], "an absent object has no box"
+    assert list(found.keyframes) == list(range(FRAMES)), "an object without a box is absent"
+    assert [bool(read.any()) for read in found.keyframes.values()] == [True] * 3 + [False] * 2 + [True] * 2
     for index, read in found.keyframes.items():
         x0, y0, x1, y1 = TUBE.box(NAMES[1], index) or (0, 0, 0, 0)
         expected = np.zeros_like(read)
