@@ -32,6 +32,7 @@ from tam_edit.models.classic.fill_scene import Recent, Rgb, Scene
 from tam_edit.errors import EngineError, MaskSizeMismatch, UsageError
 
 BOX_MARGIN_PX = 40
+UNSEEN = 0.05  # below this share of the smooth surface's weight, other frames say nothing
 FAR_STEP = 12  # frames from one sample of the far plate to the next
 
 
@@ -71,12 +72,18 @@ class Filler:
         self.settings = settings or FillSettings()
         self.frame_count = frame_count
         self.chunk = self.settings.chunk
-        self.warnings: list[str] = []
+        self._notes: dict[int, str] = {}
         self._read = read
         self._read_mask = read_mask or (lambda index: read(index)[1])
         self._scene = Scene(self._checked, 2 * self.settings.reach + self.chunk + 64, self.settings.guard_px)
+        self._shape: tuple[int, ...] | None = None
         self._firsts: Recent[Rgb] = Recent(4)
         self._hiddens: Recent[Bools] = Recent(4096)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What could not be found in other frames, of the frames filled so far, in order."""
+        return [self._notes[index] for index in sorted(self._notes)]
 
     def reads(self, start: int, stop: int) -> range:
         """The frames whose picture or mask can influence fill(start, stop).
@@ -109,13 +116,19 @@ class Filler:
                 f"the mask of frame {index} is {mask.shape[1]}x{mask.shape[0]}, "
                 f"its picture {rgb.shape[1]}x{rgb.shape[0]}: scale the mask to the picture"
             )
+        if self._shape not in (None, rgb.shape):
+            raise EngineError(
+                f"frame {index} is {list(rgb.shape)}, others are {list(self._shape or ())}: "
+                "frames of one shot must be of one size"
+            )
+        self._shape = rgb.shape
         return rgb, np.asarray(mask, bool)
 
     def _filled(self, index: int) -> Rgb:
         rgb, mask = self._scene.picture(index)
         if not mask.any():
             return rgb
-        return self._steadied(index)
+        return self._first(index) if self._scene.small(index).hole.all() else self._steadied(index)
 
     def _first(self, index: int) -> Rgb:
         return self._firsts.get_or(index, self._fused)
@@ -128,12 +141,16 @@ class Filler:
         points = np.argwhere(mask)[:, ::-1].astype(np.float32)
         hole = scene.small(index).hole
         if hole.all():
+            self._notes[index] = f"frame {index}: the whole picture is masked, so it was left as it is"
             return rgb
         box = box_around(hole, BOX_MARGIN_PX)
         parts = [weighed(scene, index, box, one, settings.guard_px) for one in self._candidates(index, box)]
         kept = [part for part in parts if part is not None] + self._plate(index, box, self._far(index))
         total, mass = fused(scene, box, kept, points)
         smooth, weight = smooth_fill(scene, index, box, points)
+        unseen = float((mass < UNSEEN * weight).mean())
+        if unseen > 0.05:
+            self._notes[index] = f"frame {index}: {unseen:.0%} of the hole is seen in no frame near it: filled smoothly"
         values = (total + weight[:, None] * smooth) / (mass + weight)[:, None]
         return composed(rgb, mask, values)
 
@@ -215,7 +232,7 @@ class Filler:
         local = (points + 0.5) / scale - 0.5
         total, mass = own.copy(), np.ones(len(own), np.float32)
         for direction in (-1, 1):
-            if not 0 <= index + direction < self.frame_count:
+            if not 0 <= index + direction < self.frame_count or scene.small(index + direction).hole.all():
                 continue
             there = local + sampled(scene.step(index, direction).flow, local)
             source = ((there + 0.5) * scale - 0.5).astype(np.float32)
