@@ -19,7 +19,7 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from tam_edit.clip import ClipSource
-from tam_edit.errors import OutputError, StoreError
+from tam_edit.errors import OutputError, OutputUnwritable, StoreError
 from tam_edit.media.opening import describe, open_source
 from tam_edit.media.picture_output import picture_folder, write_files
 from tam_edit.media.placing import check_destination, placed, unwritable
@@ -54,6 +54,8 @@ def join(
     if settings.kind == "pictures":
         return _join_pictures(segments, source, settings, place)
     check_destination(place, source.path)
+    if place.is_dir():
+        raise OutputUnwritable(f"{place}: is a folder; name a file")
     warnings: list[str] = []
     with placed(place) as hidden:
         try:

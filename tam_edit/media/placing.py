@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import platform
+import re
 import secrets
 import shutil
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,7 +49,8 @@ def placed(destination: str | Path) -> Iterator[Path]:
     On any error nothing stays. Raises OutputUnwritable for errors of the disk (no room, no permission).
     """
     place = Path(destination)
-    hidden = place.with_name(f".{place.stem}.{secrets.token_hex(4)}.part{place.suffix}")
+    _clear_dead(place)
+    hidden = place.with_name(f".{place.stem}.{_owner()}-{secrets.token_hex(4)}.part{place.suffix}")
     try:
         yield hidden
         _flush(hidden)
@@ -66,6 +70,31 @@ def placed(destination: str | Path) -> Iterator[Path]:
         raise
 
 
+def _owner() -> str:
+    """This process, on this machine."""
+    return f"{zlib.crc32(platform.node().encode()):08x}-{os.getpid()}"
+
+
+def _clear_dead(place: Path) -> None:
+    """Remove what processes of this machine that were killed have left of the same result."""
+    node = _owner().split("-")[0]
+    left = re.compile(re.escape(f".{place.stem}.{node}-") + r"(\d+)-[0-9a-f]{8}\.part" + re.escape(place.suffix))
+    for entry in place.parent.iterdir():
+        found = left.fullmatch(entry.name)
+        if found and not _lives(int(found[1])):
+            _remove(entry)
+
+
+def _lives(number: int) -> bool:
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 def unwritable(place: Path, error: OSError) -> OutputUnwritable:
     """The disk's error in our words."""
     what = {
@@ -73,6 +102,7 @@ def unwritable(place: Path, error: OSError) -> OutputUnwritable:
         errno.EDQUOT: "your disk quota is used up; make room, or write elsewhere",
         errno.EACCES: "no permission to write there; choose another folder",
         errno.EPERM: "no permission to write there; choose another folder",
+        errno.EFBIG: "the file would be larger than is allowed there; write elsewhere",
         errno.EROFS: "the disk is read-only; choose another folder",
         errno.ENOENT: "its folder is gone; make it again",
         errno.ENAMETOOLONG: "the name is too long; choose a shorter one",

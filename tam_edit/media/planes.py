@@ -116,8 +116,20 @@ def _blend_coded(
             weight, left, top = alpha, x, y
         height, width = weight.shape
         region = target[top : top + height, left : left + width]
-        mixed = np.rint((1.0 - weight) * region + weight * value)
-        np.copyto(region, np.clip(mixed, 0, layout.peak).astype(layout.dtype), where=weight > 0)
+        _mix(region, value, weight, layout)
+
+
+def _mix(region: NDArray[np.integer], value: NDArray[np.float32], weight: NDArray[np.float32], layout: Layout) -> None:
+    """Write (1 - weight) x region + weight x value into a region, leaving samples of weight 0 as they are."""
+    if weight.min() >= 1.0:
+        region[:] = np.clip(np.rint(value), 0, layout.peak)
+        return
+    mixed = np.subtract(value, region, dtype=np.float32)
+    mixed *= weight
+    mixed += region
+    np.rint(mixed, out=mixed)
+    np.clip(mixed, 0, layout.peak, out=mixed)
+    np.copyto(region, mixed.astype(layout.dtype), where=weight > 0)
 
 
 def _components(fill: NDArray[np.float32], layout: Layout, source: ClipSource) -> list[NDArray[np.float32]]:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from tam_edit.clip import ClipSource, ColourTags, Orientation, StreamNote
 from tam_edit.errors import ClipEmpty, ClipTruncated, SourceUnreadable
+from tam_edit.media.convert import SWS_MATRIX
 from tam_edit.media.opening import describe, edited_stream, open_source
 from tam_edit.media.pictures import probe_pictures
 from tam_edit.media.rgb import rgb_small
@@ -129,9 +130,21 @@ class _Seen:
                 f"{self.place}: {len(self.corrupt)} frames are damaged and were patched by the decoder "
                 f"(the first is frame {self.corrupt[0]})"
             )
+        if self.first is not None:
+            found.extend(_unusual(self.place, self.first))
         if self.captions:
             found.append(f"{self.place}: closed captions inside the video frames are not kept (subtitle streams are)")
         return found
+
+
+def _unusual(place: Path, first: VideoFrame) -> list[str]:
+    """What the first frame carries that the result will not, or that colours cannot be computed with."""
+    found = []
+    if any(side_data(first, kind) for kind in ("MASTERING_DISPLAY_METADATA", "DYNAMIC_HDR_PLUS", "DOVI_METADATA")):
+        found.append(f"{place}: the HDR mastering values inside the video are not kept (the colour tags are)")
+    if not first.format.is_rgb and int(first.colorspace) not in {*SWS_MATRIX, 2, 3}:
+        found.append(f"{place}: its colour matrix {int(first.colorspace)} is not known; colours are taken as BT.601")
+    return found
 
 
 def _read_all(container: InputContainer, stream: VideoStream, seen: _Seen, on_picture: OnPicture | None) -> None:

@@ -323,3 +323,14 @@ def test_the_digest_knows_names_and_contents(tmp_path: Path) -> None:
 
 def test_native_frames_differ() -> None:
     assert bytes(native_frame(0, (32, 32), "gray").planes[0]) != bytes(native_frame(1, (32, 32), "gray").planes[0])
+
+
+def test_hdr_values_that_will_be_lost_are_said(tmp_path: Path) -> None:
+    display = "master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1)"
+    path = make_clip(
+        tmp_path / "h.mp4",
+        encoder="libx265",
+        pixel_format="yuv420p10le",
+        options={"x265-params": f"log-level=none:hdr10=1:{display}"},
+    )
+    assert any("HDR" in warning for warning in probe(path, digest="d").warnings)
