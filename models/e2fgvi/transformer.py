@@ -108,25 +108,26 @@ class FocalAttention(nn.Module):
         query = F.linear(tokens[:queries], self.qkv.weight[:WIDTH], self.qkv.bias[:WIDTH])
         everything = torch.cat((tokens.flatten(1, 2), pooled), dim=1)  # [T, fh fw + windows, 512]
         pairs = F.linear(everything, self.qkv.weight[WIDTH:], self.qkv.bias[WIDTH:])  # [T, ., 1024] keys, values
-        query = query.view(queries, rows, WINDOW[0], columns, WINDOW[1], HEADS, WIDTH // HEADS)
-        result = torch.empty_like(query)
-        for window in range(rows * columns):
-            row, column = divmod(window, columns)
-            q = query[:, row, :, column].flatten(0, 2).transpose(0, 1)  # [4, L 45, 128]
-            near = pairs.index_select(1, places[window]).view(-1, 2, HEADS, WIDTH // HEADS)  # [T K, 2, 4, 128]
-            key, value = near.permute(1, 2, 0, 3)
-            weight = bias[window].to(q.dtype).repeat(frames).view(1, 1, -1)
-            seen = _attend(q, key, value, weight)
-            result[:, row, :, column] = seen.transpose(0, 1).reshape(
-                queries, WINDOW[0], WINDOW[1], HEADS, WIDTH // HEADS
+        split = query.view(queries, rows, WINDOW[0], columns, WINDOW[1], HEADS, WIDTH // HEADS)
+        query = split.permute(1, 3, 5, 0, 2, 4, 6).flatten(3, 5).flatten(0, 1)  # [windows, 4, L 45, 128]
+        seen = torch.empty_like(query)
+        group = _windows_at_once(tokens.device)
+        for start in range(0, rows * columns, group):
+            chosen = places[start : start + group]
+            near = pairs.index_select(1, chosen.flatten()).view(frames, *chosen.shape, 2, HEADS, WIDTH // HEADS)
+            key, value = near.permute(3, 1, 4, 0, 2, 5).flatten(3, 4)  # [., 4, T K, 128] each
+            added = bias[start : start + group].to(query.dtype).repeat(1, frames)[:, None, None]
+            seen[start : start + group] = F.scaled_dot_product_attention(
+                query[start : start + group], key, value, attn_mask=added
             )
-        projected: Tensor = self.proj(result.view(queries, height, width, WIDTH))
+        seen = seen.view(rows, columns, HEADS, queries, *WINDOW, WIDTH // HEADS).permute(3, 0, 4, 1, 5, 2, 6)
+        projected: Tensor = self.proj(seen.reshape(queries, height, width, WIDTH))
         return projected
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
-    """Softmax attention of one window: [4, Q, 128] on [4, K, 128], bias [1, 1, K] added to the scores."""
-    return F.scaled_dot_product_attention(query[None], key[None], value[None], attn_mask=bias[None])[0]
+def _windows_at_once(device: torch.device) -> int:
+    """A CPU's cache holds one window's keys; a GPU wants more work at a time."""
+    return 1 if device.type == "cpu" else 16
 
 
 @lru_cache(maxsize=8)

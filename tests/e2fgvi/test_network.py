@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from tam_edit.models import e2fgvi
+from tam_edit.models.e2fgvi import transformer
 from tam_edit.models.e2fgvi.network import Trace, Variant
 from tam_edit.models.e2fgvi.propagation import sample_taps
 from torch import Tensor
@@ -111,6 +112,18 @@ def test_attention_agrees_with_rolled_copies(rows: int, columns: int) -> None:
         first = block.attn(x, pooled, 1)  # type: ignore[operator]
     assert (ours - expected).abs().max() < 1e-5
     assert (first - ours[:1]).abs().max() < 1e-5
+
+
+def test_attention_of_several_windows_at_once_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on GPUs; on the meta device's shapes alone nothing would be compared, so the CPU plays the part."""
+    block = stand_in.network().transformer[0]
+    x = torch.randn(2, 10, 27, 512, generator=torch.Generator().manual_seed(8))
+    with torch.inference_mode():
+        pooled = block._pool(x)  # type: ignore[operator]
+        one = block.attn(x, pooled, 2)  # type: ignore[operator]
+        monkeypatch.setattr(transformer, "_windows_at_once", lambda _device: 4)
+        several = block.attn(x, pooled, 2)  # type: ignore[operator]
+    assert (one - several).abs().max() < 1e-5
 
 
 def test_taps_are_those_of_deformable_convolution() -> None:
