@@ -241,4 +241,6 @@ def _fill_means(scores: Sequence[FillScore], engines: Sequence[FillingEngine], h
 def _fill_plot(name: str, hole: str, scores: Sequence[FillScore]) -> Plot:
     own = [s for s in scores if (s.sequence, s.hole) == (name, hole) and s.engine != "truth"]
     curves = {s.engine: (range(len(s.hole_psnr_by_frame)), s.hole_psnr_by_frame) for s in own}
-    return Plot(f"{name}-{hole}", curves, top=50.0, unit="dB in the hole")
+    finite = [value for _, values in curves.values() for value in values if np.isfinite(value)]
+    top = 10.0 * (max(finite, default=0) // 10 + 1)
+    return Plot(f"{name}-{hole}", curves, top=top, unit="dB in the hole")
