@@ -13,6 +13,9 @@ from tam_edit.models.classic import features
 Floats = NDArray[np.float32]
 
 
+_PIECE = 1024  # pixels: their random features just fit the cache
+
+
 @lru_cache(maxsize=16)
 def _directions(seed: int, count: int, inputs: int) -> tuple[Floats, Floats]:
     """Random directions [inputs, count] and offsets [count], the same for the same seed."""
@@ -43,6 +46,23 @@ class Basis:
         np.maximum(hidden, 0, out=result[:, : self.count])
         result[:, self.count : -1] = scaled
         result[:, -1] = 1
+        return result
+
+    def answer(self, scaled: Floats, weights: Floats) -> Floats:
+        """Expanded features times weights [D] or [D, K], piece by piece so that no piece leaves the cache."""
+        directions, offsets = _directions(self.seed, self.count, self.inputs)
+        directions = np.concatenate([directions, offsets[None]])
+        result = scaled @ weights[self.count : -1]
+        result += weights[-1]
+        scaled = np.concatenate([scaled, np.ones((len(scaled), 1), np.float32)], axis=1)
+        top = weights[: self.count]
+        hidden = np.empty((_PIECE, self.count), np.float32)
+        for start in range(0, len(scaled), _PIECE):
+            piece = scaled[start : start + _PIECE]
+            h = hidden[: len(piece)]
+            np.matmul(piece, directions, out=h)
+            np.maximum(h, 0, out=h)
+            result[start : start + _PIECE] += h @ top
         return result
 
 

@@ -12,7 +12,6 @@ Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 
 COUNT = 13
-_CHROMA = 3.0  # a and b span less than L but say more about what belongs together
 _TEXTURE = 2.0
 
 

@@ -23,7 +23,7 @@ def between(source: Bytes, target: Bytes) -> Floats:
 
     Both grey uint8 [H, W]. Source: Kroeger et al., "Fast Optical Flow using Dense Inverse Search", ECCV 2016.
     """
-    return np.asarray(_engine().calc(source, target, None), np.float32)
+    return np.asarray(_engine().calc(np.ascontiguousarray(source), np.ascontiguousarray(target), None), np.float32)
 
 
 @lru_cache(maxsize=8)
