@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 # Bias of this many bytes at a time: one head of 4096 x 4096 tokens in float32.
 _BIAS_BYTES = 64 << 20
-# Rows that go through the MLP together: the hidden layer (four times as wide) then stays in the processor's cache.
-_MLP_ROWS = 2048
+# Rows of the picture that go through the MLP together: memory of less than 32 MB is used again by the allocator, more
+# is returned to the system and paged in anew each time.
+_MLP_ROWS = 32
 
 
 @dataclass(frozen=True)
@@ -28,16 +29,13 @@ class _Layer:
     weight: Tensor  # [out, in]
     bias: Tensor | None
 
-    def __call__(self, rows: Tensor) -> Tensor:
-        """Map rows [N, in] to [N, out] in the weights' precision."""
-        rows = rows.to(self.weight.dtype)
-        if rows.device.type != "cpu":
-            return F.linear(rows, self.weight, self.bias)
-        # On CPUs oneDNN's convolution is faster than the matrix product behind F.linear: the same numbers as a
-        # picture of one column, channels last.
-        picture = rows.unsqueeze(0).unsqueeze(0).permute(0, 3, 1, 2)  # [N, in] -> [1, in, 1, N]
-        kernel = self.weight[:, :, None, None].contiguous(memory_format=torch.channels_last)
-        return F.conv2d(picture, kernel, self.bias).permute(0, 2, 3, 1).reshape(rows.shape[0], -1)
+    def __call__(self, x: Tensor) -> Tensor:
+        """Map a picture of tokens [1, h, w, in] to [1, h, w, out] in the weights' precision."""
+        x = x.to(self.weight.dtype)
+        if x.device.type != "cpu":
+            return F.linear(x, self.weight, self.bias)
+        # On CPUs oneDNN's convolution is faster than the matrix product behind F.linear; channels last, nothing moves.
+        return F.conv2d(x.permute(0, 3, 1, 2), self.weight[:, :, None, None], self.bias).permute(0, 2, 3, 1)
 
 
 @dataclass(frozen=True)
@@ -63,8 +61,8 @@ class Encoder:
     changed in them later: make it after loading.
     """
 
-    def __init__(self, module: nn.Module, dtype: torch.dtype = torch.float32) -> None:
-        self._module: Any = module
+    def __init__(self, module: Any, dtype: torch.dtype = torch.float32) -> None:
+        self._module = module  # segment_anything.modeling.ImageEncoderViT
         self._dtype = dtype
         device = self._module.patch_embed.proj.weight.device
         # Fused attention gains nothing from bfloat16 on CPUs and loses precision there.
@@ -78,12 +76,10 @@ class Encoder:
         x = self._module.patch_embed(pixels)  # [1, 3, S, S] -> [1, g, g, C]
         if self._module.pos_embed is not None:
             x = x + self._module.pos_embed
-        grid = x.shape[1]
-        rows = x.reshape(grid * grid, -1)
-        room = torch.empty(0, dtype=self._attention_dtype, device=rows.device)
+        room = torch.empty(0, dtype=self._attention_dtype, device=x.device)
         for block in self._blocks:
-            rows, room = self._run(block, rows, grid, room)
-        features: Tensor = self._module.neck(rows.view(1, grid, grid, -1).permute(0, 3, 1, 2))
+            x, room = self._run(block, x, room)
+        features: Tensor = self._module.neck(x.permute(0, 3, 1, 2))
         return features
 
     def _block(self, block: Any, grid: int) -> _Block:
@@ -109,21 +105,20 @@ class Encoder:
         bias = None if linear.bias is None else linear.bias.detach().to(self._dtype)
         return _Layer(linear.weight.detach().to(self._dtype), bias)
 
-    def _run(self, block: _Block, rows: Tensor, grid: int, room: Tensor) -> tuple[Tensor, Tensor]:
-        qkv = block.qkv(block.norm1(rows)).to(self._attention_dtype)
+    def _run(self, block: _Block, x: Tensor, room: Tensor) -> tuple[Tensor, Tensor]:
+        grid = x.shape[1]
         side = block.window or grid
+        qkv = block.qkv(block.norm1(x)).to(self._attention_dtype)  # [1, g, g, 3C]
         if block.window:
-            qkv = _to_windows(qkv, block.qkv.bias, grid, side)
-        else:
-            qkv = qkv.unsqueeze(0)  # [1, N, 3C]
-        attended, room = _attend(qkv, block, side, room)
-        if block.window:
+            attended, room = _attend(_to_windows(qkv[0], block.qkv.bias, side), block, side, room)
             attended = _from_windows(attended, grid, side)
-        rows = rows + block.proj(attended.reshape(grid * grid, -1))
-        for start in range(0, len(rows), _MLP_ROWS):
-            part = rows[start : start + _MLP_ROWS]
+        else:
+            attended, room = _attend(qkv.flatten(1, 2), block, side, room)
+        x = x + block.proj(attended.view(1, grid, grid, -1))
+        for first in range(0, grid, _MLP_ROWS):
+            part = x[:, first : first + _MLP_ROWS]
             part += block.lin2(block.act(block.lin1(block.norm2(part))))
-        return rows, room
+        return x, room
 
 
 def _attend(qkv: Tensor, block: _Block, side: int, room: Tensor) -> tuple[Tensor, Tensor]:
@@ -183,20 +178,32 @@ def _toeplitz(rel_pos: Tensor, side: int) -> Tensor:
     return table.flip(0)
 
 
-def _to_windows(qkv: Tensor, bias: Tensor | None, grid: int, side: int) -> Tensor:
-    """Cut rows [grid * grid, 3C] into windows [n, side * side, 3C]; what is beyond the picture is a row of zeros' qkv."""
-    count = -(-grid // side)
-    padded = qkv.new_empty(count * side, count * side, qkv.shape[-1])
-    padded[:grid, :grid] = qkv.view(grid, grid, -1)
-    beyond: Tensor | float = 0.0 if bias is None else bias.to(qkv.dtype)
-    padded[grid:] = beyond
-    padded[:grid, grid:] = beyond
-    windows = padded.view(count, side, count, side, -1).transpose(1, 2)
-    return windows.reshape(count * count, side * side, -1)
+def _to_windows(qkv: Tensor, bias: Tensor | None, side: int) -> Tensor:
+    """Cut [grid, grid, 3C] into windows [n, side * side, 3C]; beyond the picture stands what a row of zeros gives."""
+    grid, _, width = qkv.shape
+    whole, rest = divmod(grid, side)
+    count = whole + (rest > 0)
+    windows = qkv.new_empty(count, count, side, side, width)
+    # Along each axis: the windows that lie inside, and the one that reaches beyond the picture.
+    stretches = [
+        (slice(0, whole), slice(0, whole * side), side),
+        (slice(whole, count), slice(whole * side, grid), rest),
+    ]
+    stretches = [stretch for stretch in stretches if stretch[0].start < stretch[0].stop]
+    for down, rows, height in stretches:
+        for along, columns, breadth in stretches:
+            piece = qkv[rows, columns]
+            piece = piece.view(len(piece) // height, height, -1, breadth, width)  # [down, h, along, b, 3C]
+            windows[down, along, :height, :breadth] = piece.transpose(1, 2)
+    if rest:
+        beyond: Tensor | float = 0.0 if bias is None else bias.to(qkv.dtype)
+        windows[whole:, :, rest:] = beyond
+        windows[:, whole:, :, rest:] = beyond
+    return windows.view(count * count, side * side, width)
 
 
 def _from_windows(windows: Tensor, grid: int, side: int) -> Tensor:
     """Put windows [n, side * side, C] together again: [grid, grid, C], without what is beyond the picture."""
     count = -(-grid // side)
     picture = windows.view(count, count, side, side, -1).transpose(1, 2).reshape(count * side, count * side, -1)
-    return picture[:grid, :grid]
+    return picture[:grid, :grid].contiguous()
