@@ -13,7 +13,7 @@ _BATCH_NORM_EPS = 1e-5
 # Winograd pays from so many channels and 4x4 tiles on; below, its larger weights cost more than it saves.
 _CHANNELS = 128
 LEAST_TILES = 64
-_FUSES = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
+_FUSES = torch._C._has_mkldnn and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
 
 
 class Conv(nn.Module):

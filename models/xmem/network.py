@@ -79,6 +79,7 @@ class Network(nn.Module):
 
         self.register_buffer("mean", torch.tensor(_MEAN)[:, None, None], persistent=False)
         self.register_buffer("deviation", torch.tensor(_DEVIATION)[:, None, None], persistent=False)
+        self.precision = "fp32"
         self.requires_grad_(False).eval()
 
     @property
@@ -96,6 +97,7 @@ class Network(nn.Module):
         bf16 on a CPU concerns the key encoder only: there 1x1 convolutions prevail, which gain most. The 3x3 ones of
         the rest are as fast in float32, by `Winograd`, and stay exact.
         """
+        self.precision = precision
         mixed = precision == "bf16" and self.device.type == "cpu"
         self.to(torch.float32 if mixed else PRECISIONS[precision])
         if mixed:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -38,10 +37,9 @@ def fetch(arrays: Mapping[str, NDArray[Any]], name: str, device: torch.device) -
     return tensor.to(device)
 
 
-def conditions(settings: MemorySettings, short_side: int | None, dtype: torch.dtype) -> NDArray[Any]:
+def conditions(**told: object) -> NDArray[Any]:
     """What must be the same where a snapshot is restored."""
-    told = {"format": FORMAT, "settings": asdict(settings), "short_side": short_side, "dtype": str(dtype)}
-    return np.array(json.dumps(told, sort_keys=True))
+    return np.array(json.dumps({"format": FORMAT, **told}, sort_keys=True))
 
 
 def check_conditions(arrays: Mapping[str, NDArray[Any]], wanted: NDArray[Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from tam_edit.models.xmem.bank import MemoryBank
+from tam_edit.models.xmem.focus import decode_near, seen_in
 from tam_edit.models.xmem.frames import Geometry, aggregate, checked_frame, checked_masks
 from tam_edit.models.xmem.network import HIDDEN, STRIDE, Features, Network
 from tam_edit.models.xmem.settings import MemorySettings
@@ -45,17 +46,23 @@ class Tracker:
     """Propagates the masks of any number of objects through a clip, one frame at a time (XMem, ECCV 2022).
 
     Feed the frames in order, forward or backward in time. short_side: frames are scaled down to it for the network
-    (None: as given); masks come back at source size.
+    (None: as given); masks come back at source size. fast: decode only around where an object can be.
     """
 
     def __init__(
-        self, network: Network, settings: MemorySettings | None = None, *, short_side: int | None = 480
+        self,
+        network: Network,
+        settings: MemorySettings | None = None,
+        *,
+        short_side: int | None = 480,
+        fast: bool = False,
     ) -> None:
         if short_side is not None and (isinstance(short_side, bool) or short_side < 1):
             raise UsageError(f"short_side is {short_side!r}: give pixels, or None for the frame's own size")
         self.network = network
         self.settings = settings or MemorySettings()
         self.short_side = short_side
+        self.fast = fast
         self.labels: list[int] = []  # ascending
         self._geometry: Geometry | None = None
         self._bank: MemoryBank | None = None
@@ -64,6 +71,7 @@ class Tracker:
         self._last_memory = 0
         self._last_deep = -self.settings.deep_update_every
         self._last: _Last | None = None
+        self._seen: Tensor | None = None  # [K, h, w], where objects were; kept in the fast mode only
 
     @torch.inference_mode()
     def step(
@@ -110,6 +118,7 @@ class Tracker:
 
         self._last = _Last(probability, own, labels, list(self.labels) if segmented else [], given.labels)
         self._geometry, self._bank, self._hidden, self.labels = geometry, bank, hidden, labels
+        self._seen = seen_in(probability[1:]) if self.fast else None
         self._last_memory = self._time if remembered else self._last_memory
         self._last_deep = self._time if deep else self._last_deep
         self._time += 1
@@ -136,6 +145,10 @@ class Tracker:
         objects = aggregate(given.inner)[1:]
         value, _ = self.network.encode_value(image, features, objects, None)
         self._remember(bank, features, value, objects, given.labels, permanent=True)
+        if self._seen is not None and labels != self.labels:
+            seen = self._seen.new_zeros((len(labels), *geometry.grid_hw))
+            seen[[labels.index(label) for label in self.labels]] = self._seen
+            self._seen = seen
         self._hidden = self._grown(self._hidden, labels, geometry)
         self._geometry, self._bank, self.labels = geometry, bank, labels
 
@@ -174,13 +187,14 @@ class Tracker:
     def snapshot(self) -> Arrays:
         """The whole state between two steps, as a flat mapping of arrays; bounded as memory itself is."""
         arrays: Arrays = {
-            "conditions": conditions(self.settings, self.short_side, self.network.dtype),
+            "conditions": self._conditions(),
             "labels": np.array(self.labels, dtype=np.int64),
             "times": np.array([self._time, self._last_memory, self._last_deep], dtype=np.int64),
             "source_hw": np.array(self._geometry.source_hw if self._geometry else (0, 0), dtype=np.int64),
         }
-        if self._hidden is not None:
-            store(arrays, "hidden", self._hidden)
+        for name, tensor in (("hidden", self._hidden), ("seen", self._seen)):
+            if tensor is not None:
+                store(arrays, name, tensor)
         if self._bank is not None:
             arrays.update(bank_arrays(self._bank))
         return arrays
@@ -188,19 +202,24 @@ class Tracker:
     @torch.inference_mode()
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go on from a snapshot, bit for bit on a CPU; raises EngineError if it was taken under other conditions."""
-        check_conditions(state, conditions(self.settings, self.short_side, self.network.dtype))
+        check_conditions(state, self._conditions())
         device = self.network.device
         try:
             source_hw = tuple(int(n) for n in state["source_hw"])
             times = [int(n) for n in state["times"]]
             labels = [int(n) for n in state["labels"]]
-            hidden = fetch(state, "hidden", device) if "hidden" in state else None
+            hidden, seen = (fetch(state, name, device) if name in state else None for name in ("hidden", "seen"))
             bank = bank_from(state, self.settings, device) if "bank.long" in state else None
         except (KeyError, ValueError, IndexError, RuntimeError) as error:
             raise EngineError(f"the snapshot is damaged ({error}): take it again, or start from a keyframe") from error
         self._geometry = Geometry((source_hw[0], source_hw[1]), self.short_side) if any(source_hw) else None
         self._time, self._last_memory, self._last_deep = times
-        self.labels, self._hidden, self._bank, self._last = labels, hidden, bank, None
+        self.labels, self._hidden, self._bank, self._seen, self._last = labels, hidden, bank, seen, None
+
+    def _conditions(self) -> NDArray[Any]:
+        return conditions(
+            settings=asdict(self.settings), short_side=self.short_side, fast=self.fast, precision=self.network.precision
+        )
 
     def _looked_back(self, label: int | None = None) -> tuple[_Last, Geometry]:
         if self._last is None or self._geometry is None:
@@ -226,10 +245,12 @@ class Tracker:
         read = bank.read(features.key, features.selection, self.labels)
         if hidden is None:
             hidden = torch.zeros((len(self.labels), HIDDEN, *grid), device=self.network.device)
-        logits, updated = self.network.decode(
-            features, read.value.reshape(*read.value.shape[:2], *grid), hidden, update
-        )
-        return aggregate(torch.sigmoid(logits)), read.own.reshape(-1, *grid), hidden if updated is None else updated
+        value, own = read.value.reshape(*read.value.shape[:2], *grid), read.own.reshape(-1, *grid)
+        if self.fast and self._seen is not None:
+            logits, updated = decode_near(self.network, features, value, hidden, own, self._seen, update)
+        else:
+            logits, updated = self.network.decode(features, value, hidden, update)
+        return aggregate(torch.sigmoid(logits)), own, hidden if updated is None else updated
 
     def _joined(self, found: Tensor | None, given: _Given, labels: list[int]) -> Tensor:
         """What was found and what was given, as probabilities of all labels."""

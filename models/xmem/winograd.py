@@ -50,7 +50,7 @@ class Winograd:
             patches = x.new_empty((_SIDE, _SIDE, count, self.inputs))
             done = 0
             for index, first, rows in chunk:
-                part = patches[:, :, done : done + rows * wide].unflatten(2, (rows, wide))
+                part = patches[:, :, done : done + rows * wide].view(_SIDE, _SIDE, rows, wide, self.inputs)
                 part.copy_(_windows(bordered[index], first, rows, wide))
                 done += rows * wide
             products = torch.bmm(_both_ways(self.enter, patches).view(_SIDE * _SIDE, count, -1), self.weight)
