@@ -1,0 +1,427 @@
+"""The server's routes: the page's own files, pictures and maps under their digests, the state, and what changes it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import traceback
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from starlette.applications import Starlette
+from starlette.background import BackgroundTask
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from tam_edit.engine.store import EntryLost
+from tam_edit.errors import ProjectBusy, TamEditError, UsageError
+from tam_edit.masks import Mask
+from tam_edit.saying import Saying
+from tam_edit.web.guard import Access, Guard, immutable
+from tam_edit.web.pictures import WIDTHS_PX
+from tam_edit.web.studio import Studio, Work, project_for
+from tam_edit.web.uploads import PICTURE_SUFFIXES, VIDEO_SUFFIXES, receive, safe_name
+
+STATIC = Path(__file__).parent / "static"
+TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+LARGEST_JSON_BYTES = 16 << 20
+MOST_POINTS = 500
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def build(studio: Studio, access: Access) -> Guard:
+    """The ASGI application for one studio."""
+    routes = Routes(studio)
+    return Guard(Starlette(routes=routes.table(), exception_handlers={Exception: _unforeseen}), access)
+
+
+async def _unforeseen(_: Request, error: Exception) -> Response:
+    traceback.print_exception(error, file=sys.stderr)
+    words = f"an error of tam-edit itself ({type(error).__name__}: {error}); the terminal has more"
+    return JSONResponse({"error": words}, status_code=500)
+
+
+def _telling(handler: Handler) -> Handler:
+    """Turn what is worth telling into an answer in words."""
+
+    async def told(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except ProjectBusy as error:
+            return JSONResponse({"error": str(error)}, status_code=409)
+        except TamEditError as error:
+            return JSONResponse({"error": str(error)}, status_code=400)
+        except EntryLost:
+            return JSONResponse({"error": "the cache lost these masks: track again"}, status_code=404)
+        except ClientDisconnect:
+            return Response(status_code=499)
+
+    return told
+
+
+class Routes:
+    """Handlers around one studio; whatever takes its time runs in a thread."""
+
+    def __init__(self, studio: Studio) -> None:
+        self.studio = studio
+        self.files = {file.name: file.read_bytes() for file in STATIC.iterdir() if file.suffix in TYPES}
+        self._sending = asyncio.Lock()
+
+    def table(self) -> list[Route]:
+        get: dict[str, Handler] = {
+            "/": self.page,
+            "/static/{name}": self.static,
+            "/api/state": self.state,
+            "/api/times": self.times,
+            "/api/track": self.track,
+            "/frame/{digest}/{frame:int}.jpg": self.jpeg,
+            "/frame/{digest}/{frame:int}.png": self.png,
+            "/strip/{digest}/{frame:int}.jpg": self.strip,
+            "/map/{frame:int}/{digest}.png": self.map,
+            "/result/{name}/{frame:int}.jpg": self.result_frame,
+            "/result/{name}/{frame:int}.png": self.result_frame,
+            "/download/{name}": self.download,
+        }
+        post: dict[str, Handler] = {
+            "/api/say": self.say,
+            "/api/unmark": self.unmark,
+            "/api/copy": self.copy,
+            "/api/rename": self.rename,
+            "/api/forget": self.forget,
+            "/api/undo": self.undo,
+            "/api/redo": self.redo,
+            "/api/settings": self.settings,
+            "/api/rest": self.rest,
+            "/api/plan": self.plan,
+            "/api/run": self.run,
+            "/api/cancel": self.cancel,
+            "/api/judge": self.judge,
+            "/api/upload/clip": self.upload_clip,
+            "/api/upload/background": self.upload_background,
+        }
+        return [
+            *(Route(path, _telling(handler), methods=["GET"]) for path, handler in get.items()),
+            *(Route(path, _telling(handler), methods=["POST"]) for path, handler in post.items()),
+        ]
+
+    # The page itself
+
+    async def page(self, request: Request) -> Response:
+        return self._file("index.html")
+
+    async def static(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        return self._file(name) if name in self.files else _missing("no such file")
+
+    def _file(self, name: str) -> Response:
+        # Not kept by the browser: they are small, come from this machine, and change with the installed version.
+        return Response(self.files[name], media_type=TYPES[Path(name).suffix], headers={"Cache-Control": "no-cache"})
+
+    # Looking
+
+    async def state(self, request: Request) -> Response:
+        if request.query_params.get("since") == self.studio.revision:
+            return Response(status_code=204)
+        return JSONResponse(await run_in_threadpool(self.studio.to_json))
+
+    async def times(self, request: Request) -> Response:
+        return JSONResponse(self.studio.times())
+
+    async def track(self, request: Request) -> Response:
+        return JSONResponse(await run_in_threadpool(self.studio.track_json))
+
+    async def jpeg(self, request: Request) -> Response:
+        width_px = _number(request.query_params.get("w", "1280"), "w")
+        if width_px not in WIDTHS_PX:
+            raise UsageError(f"w={width_px}: {', '.join(map(str, WIDTHS_PX))} are possible")
+        frame = self._frame(request)
+        payload = await run_in_threadpool(self.studio.open_desk.pictures.jpeg, frame, width_px)
+        return _kept(request, payload, "image/jpeg", request.path_params["digest"], str(frame), str(width_px))
+
+    async def png(self, request: Request) -> Response:
+        frame = self._frame(request)
+        payload = await run_in_threadpool(self.studio.open_desk.pictures.png, frame)
+        return _kept(request, payload, "image/png", request.path_params["digest"], str(frame), "png")
+
+    async def strip(self, request: Request) -> Response:
+        frame = self._frame(request)
+        desk = self.studio.open_desk
+        found = desk.strip.nearest(frame)
+        if found is None:  # not there yet: the next one asked for may be
+            payload = await run_in_threadpool(desk.pictures.jpeg, frame, WIDTHS_PX[0])
+            return Response(payload, media_type="image/jpeg", headers={"Cache-Control": "no-store"})
+        return _kept(request, found[1], "image/jpeg", request.path_params["digest"], str(found[0]), "strip")
+
+    async def map(self, request: Request) -> Response:
+        frame, digest = self._frame(request, check_digest=False), request.path_params["digest"]
+        payload = await run_in_threadpool(self.studio.open_desk.map_png, frame, digest)
+        if payload is None:
+            return _missing("these masks have changed")
+        return _kept(request, payload, "image/png", digest)
+
+    async def result_frame(self, request: Request) -> Response:
+        frame, name = self._frame(request, check_digest=False), request.path_params["name"]
+        desk, results = self.studio.open_desk, self.studio.results
+        found = None if results is None else await run_in_threadpool(results.pictures, desk.edit, name)
+        if found is None or frame >= found.source.frames:
+            return _missing("no such result, or no such frame in it")
+        if request.url.path.endswith(".png"):
+            payload, kind = await run_in_threadpool(found.png, frame), "image/png"
+        else:
+            width_px = _number(request.query_params.get("w", "1280"), "w")
+            if width_px not in WIDTHS_PX:
+                raise UsageError(f"w={width_px}: {', '.join(map(str, WIDTHS_PX))} are possible")
+            payload, kind = await run_in_threadpool(found.jpeg, frame, width_px), "image/jpeg"
+        return _kept(request, payload, kind, found.source.digest[:16], str(frame), request.url.query)
+
+    async def download(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        results = self.studio.results
+        path = None if results is None else results.find(name)
+        if path is None or results is None:
+            return _missing("no such result")
+        if path.is_file():
+            return FileResponse(path, filename=path.name, media_type="application/octet-stream")
+        packed = await run_in_threadpool(results.packed, path)
+        return FileResponse(packed, filename=f"{path.name}.zip", background=BackgroundTask(packed.unlink))
+
+    def _frame(self, request: Request, *, check_digest: bool = True) -> int:
+        desk = self.studio.open_desk
+        frame = int(request.path_params["frame"])
+        if frame >= desk.source.frames:
+            raise UsageError(f"frame {frame}: the clip has frames 0 to {desk.source.frames - 1}")
+        if check_digest and request.path_params["digest"] != desk.source.digest[:16]:
+            raise UsageError("this server has another clip open now: load the page again")
+        return frame
+
+    # Saying
+
+    async def say(self, request: Request) -> Response:
+        given = await _json(request)
+        desk = self.studio.open_desk
+        name = _text(given.get("object"), "object")
+        mask = None if given.get("mask") is None else _mask_of(given["mask"], desk.source.size_wh)
+        saying = Saying(
+            frame=_number(given.get("frame"), "frame"),
+            points=_points(given.get("points", []), "points"),
+            negative=_points(given.get("negative", []), "negative"),
+            box=given.get("box"),
+            mask=mask,
+            absent=given.get("absent") is True,
+            candidate=_number(given.get("candidate", 0), "candidate"),
+        )
+        found = await run_in_threadpool(desk.say, name, saying)
+        self.studio.changed()
+        return JSONResponse(
+            {
+                "candidates": [{"name": item.name, "score": round(float(item.score), 3)} for item in found],
+                "map": desk.known.shown[saying.frame].digest,
+                "state": await run_in_threadpool(self.studio.to_json),
+            }
+        )
+
+    async def unmark(self, request: Request) -> Response:
+        given = await _json(request)
+        name, frame = _text(given.get("object"), "object"), _number(given.get("frame"), "frame")
+        return await self._changing(lambda: self.studio.open_desk.edit.unmark(name, frame))
+
+    async def copy(self, request: Request) -> Response:
+        given = await _json(request)
+        name, move = _text(given.get("object"), "object"), given.get("move") is True
+        frame, to = _number(given.get("frame"), "frame"), _number(given.get("to"), "to")
+        return await self._changing(lambda: self.studio.open_desk.copy(name, frame, to, move=move))
+
+    async def rename(self, request: Request) -> Response:
+        given = await _json(request)
+        name, to = _text(given.get("object"), "object"), _text(given.get("to"), "to")
+        return await self._changing(lambda: self.studio.open_desk.rename(name, to))
+
+    async def forget(self, request: Request) -> Response:
+        name = _text((await _json(request)).get("object"), "object")
+        return await self._changing(lambda: self.studio.open_desk.forget(name))
+
+    async def undo(self, request: Request) -> Response:
+        return await self._changing(self.studio.open_desk.edit.undo)
+
+    async def redo(self, request: Request) -> Response:
+        return await self._changing(self.studio.open_desk.edit.redo)
+
+    async def settings(self, request: Request) -> Response:
+        given = await _json(request)
+        known = {"segmenter", "tracker", "inpainter", "dilate_px", "feather_px"}
+        if unknown := given.keys() - known:
+            raise UsageError(f"settings {sorted(unknown)}: there are {', '.join(sorted(known))}")
+        for name in ("segmenter", "tracker", "inpainter"):
+            if name in given:
+                _text(given[name], name)
+        for name, kinds in (("dilate_px", (int,)), ("feather_px", (int, float))):
+            value = given.get(name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, kinds)):
+                raise UsageError(f"{name} {value!r}: a number of pixels is needed")
+        return await self._changing(lambda: self.studio.open_desk.set_settings(**given))
+
+    async def rest(self, request: Request) -> Response:
+        frame = _number((await _json(request)).get("frame"), "frame")
+        if 0 <= frame < self.studio.open_desk.source.frames:
+            await run_in_threadpool(self.studio.open_desk.prepare, frame)
+        return Response(status_code=204)
+
+    async def _changing(self, change: Callable[[], object]) -> Response:
+        await run_in_threadpool(change)
+        self.studio.changed()
+        return JSONResponse(await run_in_threadpool(self.studio.to_json))
+
+    # Working
+
+    async def plan(self, request: Request) -> Response:
+        work = _work(await _json(request))
+        report = await run_in_threadpool(self.studio.plan, work)
+        return JSONResponse(None if report is None else report.to_json())
+
+    async def run(self, request: Request) -> Response:
+        work = _work(await _json(request))
+        await run_in_threadpool(self.studio.start, work)
+        return JSONResponse(await run_in_threadpool(self.studio.to_json))
+
+    async def cancel(self, request: Request) -> Response:
+        self.studio.jobs.cancel()
+        return JSONResponse(await run_in_threadpool(self.studio.to_json))
+
+    async def judge(self, request: Request) -> Response:
+        given = await _json(request)
+        name, frame = _text(given.get("object"), "object"), _number(given.get("frame"), "frame")
+        verdict = _text(given.get("verdict"), "verdict")
+        return await self._changing(lambda: self.studio.judge(name, frame, verdict))
+
+    # Sending files
+
+    async def upload_clip(self, request: Request) -> Response:
+        studio = self.studio
+        if studio.desk is not None:
+            raise ProjectBusy("this server has a project open already: start another tam-edit ui for another clip")
+        if self._sending.locked():
+            raise ProjectBusy("a clip is being sent already: wait for it")
+        async with self._sending:
+            path = await self._received(request, studio.options.folder, VIDEO_SUFFIXES)
+            studio.opening = f"reading {path.name}"
+            studio.touch()
+            try:
+                folder = project_for(path, studio.options.folder)
+                number = 2
+                while folder.exists():
+                    folder = folder.with_name(f"{path.stem}-{number}.edit")
+                    number += 1
+                await run_in_threadpool(studio.create, path, folder)
+            except BaseException:
+                path.unlink(missing_ok=True)  # what cannot be edited is not left lying about
+                raise
+            finally:
+                studio.opening = ""
+                studio.touch()
+        return JSONResponse(await run_in_threadpool(studio.to_json))
+
+    async def upload_background(self, request: Request) -> Response:
+        folder = self.studio.background_folder
+        path = await self._received(request, folder, VIDEO_SUFFIXES | PICTURE_SUFFIXES)
+        self.studio.touch()
+        return JSONResponse({"name": path.name})
+
+    async def _received(self, request: Request, folder: Path, suffixes: frozenset[str]) -> Path:
+        name = safe_name(request.headers.get("x-file-name", ""), suffixes)
+        length = request.headers.get("content-length")
+        announced = int(length) if length is not None and length.isdigit() else None
+        return await receive(request.stream(), folder, name, self.studio.options.upload_limit_bytes, announced)
+
+
+# Reading what a request says
+
+
+async def _json(request: Request) -> dict[str, Any]:
+    pieces, size = [], 0
+    async for piece in request.stream():
+        size += len(piece)
+        if size > LARGEST_JSON_BYTES:
+            raise UsageError("the request is too large")
+        pieces.append(piece)
+    try:
+        found = json.loads(b"".join(pieces) or b"{}")
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"the request is no JSON ({error})") from error
+    if not isinstance(found, dict):
+        raise UsageError("the request is no JSON object")
+    return found
+
+
+def _text(value: Any, what: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise UsageError(f"{what} {value!r}: text is needed")
+    return value
+
+
+def _number(value: Any, what: str) -> int:
+    if isinstance(value, str) and value.isdigit() and len(value) < 12:
+        return int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > 10**9:
+        raise UsageError(f"{what} {value!r}: a whole number is needed")
+    return value
+
+
+def _points(value: Any, what: str) -> list[tuple[float, float]]:
+    if not isinstance(value, list) or len(value) > MOST_POINTS:
+        raise UsageError(f"{what}: at most {MOST_POINTS} pairs [x, y] are possible")
+    found = []
+    for pair in value:
+        numbers = pair if isinstance(pair, list) and len(pair) == 2 else [None, None]
+        if not all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers):
+            raise UsageError(f"{what} {pair!r}: write [x, y]")
+        found.append((float(numbers[0]), float(numbers[1])))
+    return found
+
+
+def _mask_of(runs: Any, size_wh: tuple[int, int]) -> Mask:
+    """A mask [H, W] from run lengths along the rows, the first of them background."""
+    width, height = size_wh
+    fits = isinstance(runs, list) and all(type(run) is int and 0 <= run <= width * height for run in runs)
+    if not fits or sum(runs) != width * height:
+        raise UsageError(f"a mask needs run lengths that add up to {width}x{height} pixels")
+    values = np.arange(len(runs)) % 2 == 1
+    return np.asarray(np.repeat(values, runs).reshape(height, width))
+
+
+def _work(given: dict[str, Any]) -> Work:
+    known = {"kind", "objects", "invert", "lossless", "codec", "crf", "container", "background", "format"}
+    if unknown := given.keys() - known:
+        raise UsageError(f"{sorted(unknown)}: there are {', '.join(sorted(known))}")
+    objects = given.get("objects")
+    if objects is not None and not (isinstance(objects, list) and all(isinstance(name, str) for name in objects)):
+        raise UsageError("objects: a list of names is needed")
+    background = given.get("background")
+    return Work(
+        kind=_text(given.get("kind"), "kind"),
+        objects=None if objects is None else tuple(objects),
+        invert=given.get("invert") is True,
+        lossless=given.get("lossless") is True,
+        codec=_text(given.get("codec", "auto"), "codec"),
+        crf=None if given.get("crf") is None else _number(given["crf"], "crf"),
+        container=_text(given.get("container", ".mp4"), "container"),
+        background=None if background is None else _text(background, "background"),
+        format=_text(given["format"], "format") if "format" in given else "",
+    )
+
+
+def _missing(words: str) -> Response:
+    return PlainTextResponse(f"{words}\n", status_code=404)
+
+
+def _kept(request: Request, payload: bytes, kind: str, *digests: str) -> Response:
+    """An answer named by its content's digest; a browser that has it already gets no bytes."""
+    headers = immutable(digests)
+    if request.headers.get("if-none-match") == headers["ETag"]:
+        return Response(status_code=304, headers=headers)
+    return Response(payload, media_type=kind, headers=headers)

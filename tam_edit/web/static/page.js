@@ -1,0 +1,384 @@
+// The page: what it knows, how it asks the server, and the keys; the pictures and panels are in their own modules.
+
+import { get, post, send } from "/static/api.js";
+import { maps, small } from "/static/media.js";
+import * as panels from "/static/panels.js";
+import * as stage from "/static/stage.js";
+import * as timeline from "/static/timeline.js";
+
+const place = (id) => document.getElementById(id);
+const START_AT_ONCE = 60; // frames of work below which a run begins without asking
+
+const app = {
+  state: null, track: null, times: [0, 1], frame: 0, object: "", drafts: [], tool: "include",
+  overlay: "tint", compare: "", result: "", playing: 0, lastShown: -1, candidates: [], candidate: 0, saying: null,
+
+  label() { const found = app.state.objects.find((item) => item.name === app.object); return found ? found.label : 0; },
+  prompt() { const found = app.state.objects.find((item) => item.name === app.object); return found && found.prompts.find((one) => one.frame === app.frame); },
+  brush: () => Number(place("brush").value),
+  stripUrl(frame) { const { digest, strip_every: every } = app.state.project; return `/strip/${digest}/${frame - frame % every}.jpg`; },
+
+  hint() {
+    if (app.compare && !app.result) return "Make a result first: Remove or Replace.";
+    if (app.overlay === "result" && !app.result) return "There is no result yet: Remove or Replace makes one.";
+    if (!app.state.objects.length && !app.playing) return "Click on what should be removed or kept. Right click: what does not belong to it.";
+    if (app.track && app.track.states[app.frame] === "1") return "Out of date here: Track runs this span again.";
+    return "";
+  },
+
+  say(words, bad = false) {
+    const toast = panels.h("div", { class: bad ? "toast bad" : "toast", role: bad ? "alert" : "note" }, words);
+    place("toasts").append(toast);
+    setTimeout(() => toast.remove(), bad ? 9000 : 4000);
+  },
+
+  // Moving
+
+  go(frame) {
+    const next = Math.min(Math.max(Math.round(frame) || 0, 0), app.state.project.frames - 1);
+    if (next !== app.frame) { app.candidates = []; app.candidate = 0; }
+    app.frame = next;
+    place("number").value = next;
+    timeline.follow(next);
+    show();
+    clearTimeout(app.resting);
+    if (!app.playing) app.resting = setTimeout(() => {
+      for (const near of [1, -1, 2]) if (next + near >= 0 && next + near < app.state.project.frames) stage.prefetch(next + near);
+      post("/api/rest", { frame: next }).catch(() => {});
+    }, 250);
+  },
+
+  // Objects
+
+  choose(name) { app.object = name; app.candidates = []; show(); },
+  newObject() {
+    const names = new Set([...app.state.objects.map((item) => item.name), ...app.drafts]);
+    let number = names.size + 1;
+    while (names.has(`object ${number}`)) number++;
+    app.drafts = [`object ${number}`];
+    app.choose(app.drafts[0]);
+    tool("include");
+  },
+  async rename(name) {
+    const to = window.prompt("The object's name", name);
+    if (!to || to === name) return;
+    if (app.drafts.includes(name)) { app.drafts = [to]; app.choose(to); return; }
+    await change("/api/rename", { object: name, to });
+    app.choose(to);
+  },
+  forget(name) { return change("/api/forget", { object: name }); },
+
+  // Saying where things are
+
+  point([x, y], negative) {
+    const now = app.prompt(), clicks = now && now.kind === "clicks" ? now : { points: [], negative: [], box: null };
+    const points = negative ? clicks.points : [...clicks.points, [x, y]];
+    return app.tell({ points, negative: negative ? [...clicks.negative, [x, y]] : clicks.negative, box: clicks.box });
+  },
+  dropPoint(list, index) {
+    const now = app.prompt(), left = { points: now.points, negative: now.negative, box: now.box };
+    left[list] = now[list].filter((_, at) => at !== index);
+    if (!left.points.length && !left.box && !(left.negative.length && now.correction)) return app.unmark(app.object, app.frame);
+    return app.tell(left);
+  },
+  box(sides) {
+    const now = app.prompt();
+    return app.tell({ points: now ? now.points : [], negative: now ? now.negative : [], box: sides });
+  },
+  mask: (runs) => app.tell({ mask: runs }),
+  pick() {
+    const now = app.prompt();
+    if (!now || now.kind !== "clicks") return app.say("Click first; then other readings of the clicks can be picked.");
+    const count = app.candidates.length || 3;
+    return app.tell({ points: now.points, negative: now.negative, box: now.box, candidate: (now.candidate + 1) % count });
+  },
+  absent() {
+    const now = app.prompt();
+    if (now && now.kind === "absent") return app.unmark(app.object, app.frame);
+    if (!app.label()) return app.say("Mark the object on a frame where it is there first.", true);
+    return app.tell({ absent: true });
+  },
+  async tell(said) {
+    if (!app.object) app.newObject();
+    const frame = app.frame, object = app.object, began = performance.now();
+    // One after the other: a later click builds on what the one before it said.
+    const former = app.saying;
+    const mine = (async () => {
+      if (former) await former.catch(() => {});
+      const answer = await post("/api/say", { object, frame, ...said });
+      app.drafts = app.drafts.filter((name) => name !== object);
+      app.candidates = answer.candidates;
+      if (app.track) { app.track.maps[frame] = answer.map; app.track.states = app.track.states.slice(0, frame) + "3" + app.track.states.slice(frame + 1); }
+      took(answer.state);
+      if (!app.track) await loadTrack();
+      const url = stage.mapUrl(frame);
+      if (url) await maps.load(url).catch(() => {});
+      document.body.dataset.clickMs = Math.round(performance.now() - began);
+      if (said.candidate !== undefined && app.candidates.length) app.say(`Candidate ${said.candidate + 1} of ${app.candidates.length}: ${app.candidates[said.candidate].name}`);
+    })();
+    app.saying = mine;
+    try { await mine; } catch (error) { app.say(error.message, true); }
+    if (app.saying === mine) app.saying = null;
+    show();
+  },
+  unmark: (name, frame) => change("/api/unmark", { object: name, frame }),
+  moveKeyframe: (name, frame, to, copy) => change("/api/copy", { object: name, frame, to, move: !copy }),
+  settings: (values) => change("/api/settings", values),
+
+  // Work
+
+  async begin(work) {
+    const clean = Object.fromEntries(Object.entries(work).filter(([, value]) => value !== null && value !== undefined));
+    const go = async () => { panels.showPlan(null); if (await change("/api/run", clean)) app.say(`${clean.kind} has begun`); };
+    try {
+      const report = await post("/api/plan", clean);
+      const count = report ? report.stages.reduce((sum, one) => sum + one.frames_run + one.frames_unknown, 0) : 0;
+      if (count <= START_AT_ONCE) return await go();
+      panels.showPlan(panels.planWords(report, app.state.project.frames), go);
+    } catch (error) { app.say(error.message, true); }
+  },
+  cancel: () => change("/api/cancel"),
+  async sendBackground(file) {
+    try {
+      const { name } = await send("/api/upload/background", file, (share) => { place("plan").textContent = `sending ${file.name}: ${Math.round(share * 100)} %`; });
+      panels.showPlan(null);
+      await refresh();
+      panels.useBackground(name);
+    } catch (error) { app.say(error.message, true); }
+  },
+
+  // Mending and comparing
+
+  correct(doubt) { app.choose(doubt.object); app.go(doubt.frame); tool("include"); place("stage").focus(); },
+  judge: (doubt, verdict) => change("/api/judge", { object: doubt.object, frame: doubt.frame, verdict }),
+  compareWith(name) {
+    const off = app.result === name && app.compare;
+    app.result = name;
+    compare(off ? "" : "split");
+  },
+  async reloadTrack() { app.track = null; await loadTrack(); show(); },
+};
+
+// State from the server
+
+async function change(path, values) {
+  try { took(await post(path, values)); show(); return true; } catch (error) { app.say(error.message, true); show(); return false; }
+}
+
+function took(state) {
+  if (!state) return;
+  const first = !app.state || !app.state.project;
+  const before = app.state;
+  app.state = state;
+  place("lost").hidden = true;
+  place("problem").hidden = !state.problem;
+  place("problem").textContent = state.problem || "";
+  place("empty").hidden = Boolean(state.project);
+  place("work").hidden = !state.project;
+  place("opening").textContent = state.opening ? `${state.opening}…` : "";
+  place("choose").hidden = Boolean(state.opening);
+  if (!state.project) return;
+  if (first) begun();
+  const names = state.objects.map((item) => item.name);
+  if (!names.includes(app.object) && !app.drafts.includes(app.object)) app.object = names[0] || "";
+  if (!names.length && !app.drafts.length) app.drafts = [], app.object = "";
+  const viewable = state.results.filter((one) => one.viewable).map((one) => one.name);
+  const job = state.job, old = before && before.job;
+  if (job && job.status === "done" && old && old.number === job.number && old.status !== "done" && viewable.includes(job.output)) app.result = job.output;
+  if (!viewable.includes(app.result)) app.result = viewable.at(-1) || "";
+  place("result").replaceChildren(...viewable.map((name) => panels.h("option", { value: name }, name)));
+  place("result").value = app.result;
+  place("with").hidden = !viewable.length;
+}
+
+async function loadTrack() {
+  const track = await get("/api/track");
+  app.track = track;
+}
+
+async function begun() {
+  const { project } = app.state;
+  document.title = `${project.name} – tam-edit`;
+  place("title").textContent = `${project.clip}, ${project.frames.toLocaleString("en")} frames, ${project.size.join("×")}`;
+  place("number").max = project.frames - 1;
+  place("of").textContent = `of ${project.frames - 1}`;
+  for (const words of project.warnings) app.say(words);
+  timeline.reset();
+  stage.fit();
+  app.times = await get("/api/times");
+  app.go(app.frame);
+}
+
+async function refresh() {
+  const state = await get(`/api/state?since=${app.state ? app.state.revision : ""}`);
+  if (state) took(state);
+  if (app.state.project && !app.saying && (!app.track || app.track.key !== app.state.track || app.loaded !== app.state.revision)) {
+    // Areas come in after the masks, under the same key: a change of revision looks again, but not while a run goes on.
+    const going = app.state.job && app.state.job.status === "running";
+    if (!app.track || app.track.key !== app.state.track || !going) { await loadTrack(); app.loaded = app.state.revision; }
+  }
+  if (state) show();
+}
+
+async function follow() {
+  let wait = 1000;
+  try {
+    await refresh();
+    const busy = app.state.opening || (app.state.job && ["running", "stopping"].includes(app.state.job.status)) || !app.state.project;
+    wait = document.hidden ? 2000 : busy ? 300 : 1000;
+    place("lost").hidden = true;
+  } catch (error) {
+    place("lost").hidden = false;
+    if (error.status) place("lost").textContent = error.message;
+  }
+  setTimeout(follow, wait);
+}
+
+function show() {
+  if (!app.state || !app.state.project) return;
+  stage.draw();
+  timeline.draw();
+  panels.draw();
+  document.body.dataset.frame = app.frame;
+}
+
+// Playing: by the clip's own times, as fast as pictures come; a frame that is late is left out, never shown late.
+
+function play(speed) {
+  const was = app.playing;
+  app.playing = speed;
+  place("play").textContent = speed ? "❚❚" : "▶";
+  place("play").setAttribute("aria-label", speed ? "Pause" : "Play");
+  if (!speed) { app.go(app.frame); return; }
+  app.clock = { at: performance.now(), time: app.times[app.frame] };
+  if (speed > 0 && app.frame === app.state.project.frames - 1) { app.frame = 0; app.clock.time = 0; }
+  if (!was) requestAnimationFrame(playing);
+}
+
+function playing(now) {
+  if (!app.playing) return;
+  const { times, state: { project: { frames } } } = app;
+  const time = app.clock.time + (now - app.clock.at) / 1000 * app.playing;
+  let frame = app.frame;
+  if (app.playing > 0) while (frame + 1 < frames && times[frame + 1] <= time) frame++;
+  else while (frame > 0 && times[frame] > time) frame--;
+  const ahead = Math.sign(app.playing);
+  for (let near = 1; near <= 12; near++) { const at = frame + ahead * near; if (at >= 0 && at < frames && !stage.isReady(at)) { stage.prefetch(at); if (near > 4) break; } }
+  if (frame !== app.frame) {
+    if (stage.isReady(frame) || (ahead > 0 ? frame >= app.frame + 12 : frame <= app.frame - 12)) { app.frame = frame; place("number").value = frame; timeline.follow(frame); stage.draw(); document.body.dataset.frame = frame; }
+    else { stage.prefetch(frame); if (time - times[app.frame] > 0.5) app.clock = { at: now, time: times[app.frame] }; }
+  }
+  if ((app.playing > 0 && frame >= frames - 1) || (app.playing < 0 && frame <= 0)) { play(0); return; }
+  requestAnimationFrame(playing);
+}
+
+// Tools, keys
+
+function tool(name) {
+  app.tool = name;
+  for (const one of document.querySelectorAll("[data-tool]")) one.setAttribute("aria-pressed", String(one.dataset.tool === name));
+  place("stage").classList.toggle("pan", name === "pan");
+  stage.draw();
+}
+
+function compare(mode) { app.compare = mode; place("compare").value = mode; place("result").value = app.result; show(); }
+function overlayAs(mode) { app.overlay = mode; place("overlay").value = mode; show(); }
+
+function nextDoubt(step) {
+  const open = app.state.review.filter((one) => one.verdict === "open");
+  if (!open.length) return app.say(app.state.complete ? "No doubtful frame is left." : "Track first: doubtful frames are known then.");
+  const at = open.findIndex((one) => one.frame === app.frame && one.object === app.object);
+  app.correct(open[(at + step + open.length) % open.length]);
+}
+
+function nextKeyframe(step) {
+  const frames = [...new Set(app.state.objects.flatMap((item) => item.prompts.map((one) => one.frame)))].sort((a, b) => a - b);
+  const found = step > 0 ? frames.find((one) => one > app.frame) : frames.findLast((one) => one < app.frame);
+  if (found === undefined) app.say(frames.length ? "No keyframe further on." : "No keyframe yet: mark an object."); else app.go(found);
+}
+
+const SPEEDS = [1, 2, 4, 8];
+function shuttle(way) {
+  const at = SPEEDS.indexOf(Math.abs(app.playing));
+  play(way * (Math.sign(app.playing) === way ? SPEEDS[Math.min(at + 1, 3)] : 1));
+}
+const toggle = () => play(app.playing ? 0 : Number(place("speed").value));
+
+const KEYS = {
+  ArrowLeft: () => { play(0); app.go(app.frame - 1); }, ArrowRight: () => { play(0); app.go(app.frame + 1); },
+  PageUp: () => app.go(app.frame - 10), PageDown: () => app.go(app.frame + 10),
+  Home: () => app.go(0), End: () => app.go(app.state.project.frames - 1),
+  " ": toggle, j: () => shuttle(-1), k: () => play(0), l: () => shuttle(1),
+  n: () => nextDoubt(1), N: () => nextDoubt(-1), "]": () => nextKeyframe(1), "[": () => nextKeyframe(-1),
+  p: () => tool("include"), x: () => tool("exclude"), b: () => tool("box"), d: () => tool("brush"), e: () => tool("eraser"), h: () => tool("pan"),
+  c: () => app.pick(), a: () => app.absent(), f: stage.fit, 0: stage.oneToOne, "+": () => stage.zoom(1.25), "-": () => stage.zoom(0.8),
+  o: () => { const modes = [...place("overlay").options].map((one) => one.value); overlayAs(modes[(modes.indexOf(app.overlay) + 1) % modes.length]); },
+  v: () => compare(app.compare === "" ? "split" : app.compare === "split" ? "blink" : ""),
+  Delete: () => app.prompt() && app.unmark(app.object, app.frame), "?": () => place("keys").showModal(),
+  Escape: () => { play(0); compare(""); panels.showPlan(null); },
+};
+
+document.addEventListener("keydown", (event) => {
+  if (!app.state || !app.state.project || place("keys").open) return;
+  const target = event.target, types = target.matches("input:not([type=range]):not([type=checkbox]), select, textarea");
+  if (types && event.key !== "Escape") return;
+  if ((event.ctrlKey || event.metaKey) && ["z", "Z", "y"].includes(event.key)) {
+    event.preventDefault();
+    change(event.key === "z" ? "/api/undo" : "/api/redo");
+    return;
+  }
+  if (stage.key(event)) { event.preventDefault(); return; }
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  // Space and arrows belong to what is focused, where it uses them itself.
+  if (target.matches("button, a, summary, input") && [" ", "Enter"].includes(event.key)) return;
+  if (target.matches("input[type=range]") && event.key.startsWith("Arrow")) return;
+  const act = KEYS[event.key];
+  if (act) { event.preventDefault(); act(); }
+});
+
+const on = (id, what, event = "click") => place(id).addEventListener(event, what);
+on("undo", () => change("/api/undo")); on("redo", () => change("/api/redo"));
+on("help", () => place("keys").showModal());
+on("theme", () => theme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
+on("first", () => app.go(0)); on("back", () => app.go(app.frame - 1)); on("next", () => app.go(app.frame + 1)); on("last", () => app.go(app.state.project.frames - 1));
+on("play", toggle); on("speed", () => app.playing && play(Number(place("speed").value)), "change");
+on("doubt", () => nextDoubt(1)); on("keyframe", () => nextKeyframe(1));
+on("number", () => app.go(Number(place("number").value)), "change");
+on("overlay", () => overlayAs(place("overlay").value), "change"); on("compare", () => compare(place("compare").value), "change");
+on("result", () => { app.result = place("result").value; show(); }, "change");
+on("fit", stage.fit); on("one", stage.oneToOne); on("in", () => stage.zoom(1.25)); on("out", () => stage.zoom(0.8));
+on("candidate", () => app.pick()); on("absent", () => app.absent());
+for (const one of document.querySelectorAll("[data-tool]")) one.addEventListener("click", () => tool(one.dataset.tool));
+
+function theme(name) {
+  document.documentElement.dataset.theme = name;
+  place("theme").textContent = name === "dark" ? "Light" : "Dark";
+  place("theme").setAttribute("aria-pressed", String(name === "light"));
+  try { localStorage.setItem("theme", name); } catch { /* private windows keep nothing: the choice holds for this one */ }
+  show();
+}
+
+place("keys").append(panels.h("h2", {}, "Keys"), panels.h("dl", {}, [["← →", "one frame"], ["Page up, down", "ten frames"], ["Home, End", "first, last frame"], ["Space", "play with overlay"], ["J K L", "play back, stop, on; again: faster"], ["N, Shift N", "next, former doubtful frame"], ["] [", "next, former keyframe"], ["P X B D E H", "include, exclude, box, brush, eraser, move"], ["C, A", "next candidate, absent from here"], ["Del", "delete this keyframe"], ["Ctrl Z, Ctrl Shift Z", "undo, redo"], ["O, V", "next overlay, compare"], ["F, 0, + −", "fit, 1:1, zoom"], ["On the picture", "Shift and arrows move the cross, Enter includes, Shift Enter excludes; the wheel zooms; right click excludes; a click on a point takes it away"], ["On the timeline", "drag a keyframe to move it, with Ctrl to copy it; the wheel zooms"]].flatMap(([key, words]) => [panels.h("dt", {}, key), panels.h("dd", {}, words)])), panels.h("button", { onclick: () => place("keys").close() }, "Close"));
+
+// A new project from a file
+
+async function sent(file) {
+  if (!file) return;
+  place("sending").hidden = false;
+  try {
+    took(await send("/api/upload/clip", file, (share) => { place("sending").value = share; }));
+    show();
+  } catch (error) { app.say(error.message, true); }
+  place("sending").hidden = true;
+}
+on("clip", () => sent(place("clip").files[0]), "change");
+for (const name of ["dragover", "dragleave", "drop"]) document.addEventListener(name, (event) => {
+  event.preventDefault();
+  place("drop").classList.toggle("over", name === "dragover");
+  if (name !== "drop" || !event.dataTransfer.files.length) return;
+  if (app.state && app.state.project) app.sendBackground(event.dataTransfer.files[0]); else sent(event.dataTransfer.files[0]);
+});
+
+try { theme(localStorage.getItem("theme") || "dark"); } catch { theme("dark"); }
+stage.start(app); timeline.start(app); panels.start(app);
+follow();

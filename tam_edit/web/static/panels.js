@@ -1,0 +1,219 @@
+// The panels beside the picture: objects with their keyframes, work and its progress, the review queue, results.
+
+import { css } from "/static/media.js";
+
+const place = (id) => document.getElementById(id);
+let app;
+const drawn = {};
+
+// h("button", {class: "small", onclick: f}, "words"): text is always set as text.
+export function h(name, values = {}, ...inside) {
+  const element = document.createElement(name);
+  for (const [key, value] of Object.entries(values)) {
+    if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
+    else if (key === "style") Object.assign(element.style, value);
+    else if (key in element && typeof value !== "string") element[key] = value;
+    else if (value !== null && value !== undefined) element.setAttribute(key, value);
+  }
+  element.append(...inside.flat().filter((one) => one !== null && one !== undefined && one !== false));
+  return element;
+}
+const button = (words, onclick, values = {}) => h("button", { type: "button", class: "small", onclick, ...values }, words);
+const plural = (count, word) => `${count.toLocaleString("en")} ${word}${count === 1 ? "" : "s"}`;
+
+// A panel is made anew only when what it shows changed, so that the keyboard's place in it is kept.
+function fill(id, shows, make) {
+  const key = JSON.stringify(shows);
+  if (drawn[id] === key) return;
+  drawn[id] = key;
+  const focused = document.activeElement, inside = place(id).contains(focused);
+  const name = inside && (focused.getAttribute("aria-label") || focused.textContent);
+  place(id).replaceChildren(...make().flat().filter(Boolean));
+  if (inside) {
+    const again = [...place(id).querySelectorAll("button, input, a")].find((one) => (one.getAttribute("aria-label") || one.textContent) === name);
+    if (again) again.focus({ preventScroll: true });
+  }
+}
+
+export function start(given) {
+  app = given;
+  makeForm();
+}
+
+export function draw() {
+  if (!app.state || !app.state.project) return;
+  const { objects, job, review, results, backgrounds } = app.state;
+  fill("objects", [objects, app.object, app.drafts, app.frame], objectsPanel);
+  fill("job", job, jobPanel);
+  fill("review", [review, app.state.complete, objects.length], reviewPanel);
+  fill("results", [results, app.result, app.compare], resultsPanel);
+  updateForm(objects, backgrounds);
+}
+
+// Objects
+
+function objectsPanel() {
+  const items = app.state.objects.map((item) => objectItem(item.name, item.label, item.prompts));
+  let label = app.state.objects.length;
+  for (const name of app.drafts) items.push(objectItem(name, ++label, []));
+  return [h("ul", {}, items), button("+ New object", () => app.newObject(), { "aria-label": "New object" })];
+}
+
+function objectItem(name, label, prompts) {
+  const chosen = name === app.object;
+  const head = h("div", { class: "row" },
+    h("span", { class: "swatch", style: { background: css(label) } }),
+    h("button", { type: "button", class: "name", "aria-pressed": String(chosen), onclick: () => app.choose(name) }, name),
+    chosen && button("Rename", () => app.rename(name)),
+    chosen && prompts.length > 0 && button("Remove", () => app.forget(name), { "aria-label": `Take ${name} out of the project` }));
+  if (!chosen) return h("li", { class: "item" }, head);
+  if (!prompts.length) return h("li", { class: "item" }, head, h("p", { class: "words" }, "Click on it in the picture, or draw a box around it."));
+  const keyframes = prompts.map((prompt) => h("li", { class: "row" },
+    button(`Frame ${prompt.frame}`, () => app.go(prompt.frame), { "aria-current": String(prompt.frame === app.frame) }),
+    h("span", { class: "words grow" }, said(prompt)),
+    prompt.frame !== app.frame && button("Copy here", () => app.moveKeyframe(name, prompt.frame, app.frame, true), { "aria-label": `Copy keyframe ${prompt.frame} here`, title: "Copy to the frame on screen" }),
+    prompt.frame !== app.frame && button("Move here", () => app.moveKeyframe(name, prompt.frame, app.frame, false), { "aria-label": `Move keyframe ${prompt.frame} here` }),
+    button("✕", () => app.unmark(name, prompt.frame), { "aria-label": `Delete keyframe ${prompt.frame}`, title: "Delete (Del)" })));
+  return h("li", { class: "item" }, head, h("ul", {}, keyframes));
+}
+
+function said(prompt) {
+  if (prompt.kind === "absent") return "absent from here";
+  if (prompt.kind === "mask") return "painted";
+  const clicks = prompt.points.length + prompt.negative.length;
+  return [clicks && plural(clicks, "click"), prompt.box && "box", prompt.correction && "correction"].filter(Boolean).join(", ");
+}
+
+// Work
+
+const FORMATS = { matte: "matte video", prores4444: "ProRes 4444", "webm-alpha": "WebM with alpha", png: "PNG with alpha", exr: "OpenEXR", davis: "DAVIS masks", coco: "COCO", yolo: "YOLO", cvat: "CVAT", mot: "MOT boxes", otio: "OpenTimelineIO" };
+const ENGINES = { segmenter: ["auto", "classic", "sam"], tracker: ["auto", "classic", "xmem"], inpainter: ["auto", "classic", "e2fgvi", "e2fgvi-hq"] };
+const fields = {};
+
+function select(name, options, values = {}) {
+  fields[name] = h("select", { name, ...values }, Object.entries(options).map(([value, words]) => h("option", { value }, words)));
+  return fields[name];
+}
+const list = (names) => Object.fromEntries(names.map((name) => [name, name]));
+
+function makeForm() {
+  const number = (name, values) => (fields[name] = h("input", { type: "number", name, placeholder: "auto", ...values }));
+  const check = (name) => (fields[name] = h("input", { type: "checkbox", name }));
+  place("run").append(
+    h("div", { class: "row", id: "verbs" },
+      button("Track", () => app.begin({ kind: "track" }), { class: "primary", title: "Carry the masks through the clip; after a correction only its span runs again" }),
+      button("Remove", () => app.begin({ kind: "remove", ...chosen() }), { class: "" }),
+      button("Replace", () => app.begin({ kind: "replace", background: background(), ...chosen() }), { class: "" })),
+    h("div", { class: "row" }, h("label", {}, "Behind", select("behind", { colour: "a colour", blur: "the clip, blurred", transparent: "nothing (transparent)" }, { onchange: behindChanged })),
+      (fields.colour = h("input", { type: "color", value: "#2f6f4f", "aria-label": "Background colour" })),
+      (fields.sigma = h("input", { type: "number", min: 1, max: 200, placeholder: "sigma", "aria-label": "Blur sigma in pixels", hidden: true }))),
+    h("div", { class: "row" }, h("label", { class: "button small", for: "file" }, "Send a picture or video for behind"),
+      h("input", { type: "file", id: "file", class: "unseen", accept: "image/*,video/*", onchange: (event) => event.target.files[0] && app.sendBackground(event.target.files[0]) })),
+    h("div", { class: "row" }, h("label", {}, "Export", select("format", FORMATS)), button("Export", () => app.begin({ kind: "export", format: fields.format.value, objects: objects() }))),
+    h("details", {}, h("summary", {}, "More options"),
+      h("fieldset", { id: "which", style: { border: "0", padding: "0", margin: "6px 0 0" } }, h("legend", { class: "words" }, "Objects meant")),
+      h("div", { class: "row" }, h("label", {}, check("invert"), "swap what is kept and removed")),
+      h("div", { class: "row" }, h("label", {}, "Container", select("container", { ".mp4": "MP4", ".mov": "MOV", ".mkv": "MKV", ".webm": "WebM" })), h("label", {}, "Codec", select("codec", list(["auto", "h264", "hevc", "vp9", "av1", "prores", "ffv1"])))),
+      h("div", { class: "row" }, h("label", {}, "CRF", number("crf", { min: 0, max: 63 })), h("label", {}, check("lossless"), "lossless")),
+      h("div", { class: "row" }, h("label", {}, "Grow, px", number("dilate_px", { min: 0, max: 500, onchange: settings })), h("label", {}, "Feather, px", number("feather_px", { min: 0, max: 500, step: 0.5, onchange: settings }))),
+      Object.entries(ENGINES).map(([role, names]) => h("div", { class: "row" }, h("label", {}, `${role[0].toUpperCase()}${role.slice(1)}`, select(role, list(names), { onchange: settings }))))));
+  place("run").addEventListener("submit", (event) => event.preventDefault());
+}
+
+function behindChanged() {
+  fields.colour.hidden = fields.behind.value !== "colour";
+  fields.sigma.hidden = fields.behind.value !== "blur";
+}
+function background() {
+  const kind = fields.behind.value;
+  if (kind === "colour") return fields.colour.value;
+  if (kind === "blur") return fields.sigma.value ? `blur:${fields.sigma.value}` : "blur";
+  return kind;
+}
+function objects() {
+  const boxes = [...place("which").querySelectorAll("input")];
+  return boxes.every((one) => one.checked) ? null : boxes.filter((one) => one.checked).map((one) => one.value);
+}
+const chosen = () => ({ objects: objects(), invert: fields.invert.checked, lossless: fields.lossless.checked, codec: fields.codec.value, container: fields.container.value, crf: fields.crf.value === "" ? null : Number(fields.crf.value) });
+function settings() {
+  const number = (name) => (fields[name].value === "" ? null : Number(fields[name].value));
+  app.settings({ dilate_px: number("dilate_px"), feather_px: number("feather_px"), ...Object.fromEntries(Object.keys(ENGINES).map((role) => [role, fields[role].value])) });
+}
+export function useBackground(name) { fields.behind.value = `file:${name}`; behindChanged(); }
+
+function updateForm(found, backgrounds) {
+  const busy = ["running", "stopping"].includes(app.state.job && app.state.job.status), marked = found.some((item) => item.prompts.length);
+  for (const one of place("run").querySelectorAll("button")) one.disabled = busy || !marked;
+  fill("which", found.map((item) => item.name), () => [h("legend", { class: "words" }, "Objects meant"), ...found.map((item) => h("label", { style: { marginRight: "10px" } }, h("input", { type: "checkbox", checked: true, value: item.name }), item.name))]);
+  for (const name of backgrounds) {
+    if (![...fields.behind.options].some((one) => one.value === `file:${name}`)) fields.behind.append(h("option", { value: `file:${name}` }, name));
+  }
+  for (const name of ["dilate_px", "feather_px", ...Object.keys(ENGINES)]) {
+    const value = app.state.settings[name];
+    if (document.activeElement !== fields[name]) fields[name].value = value === null ? "" : value;
+  }
+}
+
+const STAGES = { probe: "reading", segment: "clicks", propagate: "tracking", matte: "edges", inpaint: "filling", encode: "writing" };
+
+function jobPanel() {
+  const job = app.state.job;
+  if (!job) return [h("p", { class: "words" }, "Track carries your masks through the clip. Remove and Replace do what is missing by themselves.")];
+  const going = ["running", "stopping"].includes(job.status);
+  const words = { running: "at work", stopping: "stopping after this piece…", done: "done", stopped: "stopped", failed: "failed" }[job.status];
+  const head = h("div", { class: "row" }, h("strong", {}, `${job.title}: `), h("span", { class: job.status === "failed" ? "bad" : job.status === "done" ? "good" : "", id: "status" }, words), h("span", { class: "words" }, time(job.seconds)),
+    going && button("Stop", () => app.cancel(), { "aria-label": "Stop the run; what is finished is kept" }));
+  const bars = going ? job.stages.filter((one) => one.name !== "probe").map((one) => h("div", {},
+    h("div", { class: "words" }, `${STAGES[one.name] || one.name}: ${one.done} of ${plural(one.frames, "frame")}${job.at && job.at[0] === one.name && job.left_s !== null ? `, about ${time(job.left_s)} left` : ""}`),
+    h("progress", { max: one.frames, value: one.done, "aria-label": one.name }))) : [];
+  const told = job.words ? [h("p", { class: job.status === "failed" ? "bad" : "words", role: job.status === "failed" ? "alert" : "note" }, job.words)] : [];
+  return [head, ...bars, ...told, !going && job.report && h("p", { class: "words", id: "reused" }, summary(job.report)), !going && job.output && h("p", {}, h("a", { href: `/download/${job.output}`, download: "" }, `Download ${job.output}`))];
+}
+
+export const time = (seconds) => (seconds < 90 ? `${Math.round(seconds)} s` : seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`);
+
+export function summary(report) {
+  return report.stages.filter((one) => one.name !== "probe").map((one) => `${STAGES[one.name] || one.name}: ${plural(one.frames_run, "frame")} run, ${one.frames_reused.toLocaleString("en")} reused`).join("; ") + (report.warnings.length ? `. Note: ${report.warnings.join("; ")}` : "");
+}
+
+// "142 of 1,394 frames will run, because ..."
+export function planWords(report, frames) {
+  return report.stages.filter((one) => one.name !== "probe" && one.name !== "segment").map((one) => {
+    const run = one.frames_run + one.frames_unknown;
+    const why = one.reasons.filter((reason) => !reason.includes("nothing it reads has changed")).slice(0, 2).join("; ");
+    return `${STAGES[one.name] || one.name}: ${run.toLocaleString("en")} of ${plural(Math.max(frames, run), "frame")} will run${run ? `, because ${why}` : ""}`;
+  });
+}
+
+export function showPlan(lines, go) {
+  place("plan").replaceChildren(...(lines ? [h("ul", {}, lines.map((line) => h("li", { class: "words" }, line))),
+    go && h("div", { class: "row" }, button("Start", go, { class: "primary" }), button("Not now", () => showPlan(null)))].filter(Boolean) : []));
+  if (lines && go) place("plan").querySelector("button").focus();
+}
+
+// Review
+
+function reviewPanel() {
+  const { review, complete, objects: found } = app.state;
+  const open = review.filter((one) => one.verdict === "open");
+  if (!review.length) return [h("p", { class: "words" }, complete ? "Nothing doubtful: every mask looks like what was marked." : found.length ? "After tracking, doubtful frames are listed here, worst first." : "Mark an object and track it: doubtful frames come here.")];
+  const items = [...open, ...review.filter((one) => one.verdict !== "open")].slice(0, 60).map((doubt) => h("li", { class: "item doubt" },
+    h("img", { src: app.stripUrl(doubt.frame), alt: "", loading: "lazy" }),
+    h("div", {}, h("div", {}, `Frame ${doubt.frame}, ${doubt.object} `, h("span", { class: doubt.verdict === "open" ? "bad" : "words" }, doubt.verdict === "open" ? `trust ${doubt.trust.toFixed(2)}` : doubt.verdict)),
+      h("p", { class: "words" }, doubt.why),
+      h("div", { class: "row" },
+        button("Correct", () => app.correct(doubt), { "aria-label": `Correct ${doubt.object} on frame ${doubt.frame}` }),
+        doubt.verdict === "open" ? button("Accept", () => app.judge(doubt, "accepted"), { "aria-label": `Accept frame ${doubt.frame}` }) : button("Reopen", () => app.judge(doubt, "open")),
+        doubt.verdict === "open" && button("Skip", () => app.judge(doubt, "skipped"), { "aria-label": `Skip frame ${doubt.frame}` })))));
+  return [h("p", { class: "words" }, `${plural(open.length, "frame")} to look at`), h("ul", {}, items)];
+}
+
+// Results
+
+function resultsPanel() {
+  const { results } = app.state;
+  if (!results.length) return [h("p", { class: "words" }, "Removed and replaced videos and exports come here, to compare and to download.")];
+  return [h("ul", {}, [...results].reverse().map((one) => h("li", { class: "item row" },
+    h("a", { class: "name", href: `/download/${one.name}`, download: "" }, one.name), h("span", { class: "words" }, `${(one.bytes / 1e6).toFixed(1)} MB`),
+    one.viewable && button("Compare", () => app.compareWith(one.name), { "aria-pressed": String(app.result === one.name && app.compare !== ""), "aria-label": `Compare ${one.name} with the source` }))))];
+}
