@@ -89,7 +89,7 @@ def run(tracker: Tracker, clip: np.ndarray, masks: dict[int, np.ndarray]) -> Mea
 
 
 def convolutions(network: Network, clip: np.ndarray, masks: dict[int, np.ndarray]) -> float:
-    """GFLOP of the convolutions of one plain frame, done one object at a time as the paper draws them."""
+    """GFLOP of the convolutions of one frame that is not remembered; those of the image count once for all objects."""
     total = 0.0
     forward = Conv.forward
 
