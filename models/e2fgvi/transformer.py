@@ -117,12 +117,19 @@ class FocalAttention(nn.Module):
             near = pairs.index_select(1, chosen.flatten()).view(frames, *chosen.shape, 2, HEADS, WIDTH // HEADS)
             key, value = near.permute(3, 1, 4, 0, 2, 5).flatten(3, 4)  # [., 4, T K, 128] each
             added = bias[start : start + group].to(query.dtype).repeat(1, frames)[:, None, None]
-            seen[start : start + group] = F.scaled_dot_product_attention(
-                query[start : start + group], key, value, attn_mask=added
-            )
+            seen[start : start + group] = _attend(query[start : start + group], key, value, added)
         seen = seen.view(rows, columns, HEADS, queries, *WINDOW, WIDTH // HEADS).permute(3, 0, 4, 1, 5, 2, 6)
         projected: Tensor = self.proj(seen.reshape(queries, height, width, WIDTH))
         return projected
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, added: Tensor) -> Tensor:
+    """Softmax attention [., 4, Q, 128] on [., 4, K, 128], `added` [., 1, 1, K] to the scores."""
+    if query.dtype == torch.bfloat16 and query.device.type == "cpu":
+        # The fused kernel of torch 2.x multiplies bfloat16 no faster than float32 here; plain products do.
+        scores = torch.matmul(query * (WIDTH // HEADS) ** -0.5, key.transpose(-2, -1)).add_(added)
+        return torch.matmul(scores.softmax(-1), value)
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=added)
 
 
 def _windows_at_once(device: torch.device) -> int:

@@ -31,7 +31,7 @@ class FillSettings:
     chunk: int = 7
     overlap: int = 4
     reference_step: int = 10
-    reference_span: int = 30
+    reference_span: int = 20
     context_px: int = 48
     context: float = 0.5
     region_gap_px: int = 48

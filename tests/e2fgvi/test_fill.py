@@ -199,6 +199,22 @@ def test_hopeless_holes_are_filled_and_named() -> None:
     assert any(words.startswith("frames 0-5:") and "every frame" in words for words in said)
 
 
+@pytest.mark.slow
+def test_the_base_variant_fills_through_its_own_size() -> None:
+    frames, masks = clip(2, 200, 300)
+    network = stand_in.network("base")
+    for blend in ("windowed", "upstream"):
+        filled = np.stack(list(e2fgvi.fill(network, frames, masks, blend=blend)))
+        assert np.array_equal(filled[~masks], frames[~masks])
+        assert not np.array_equal(filled[masks], frames[masks])
+
+
+def test_the_same_input_gives_the_same_bytes() -> None:
+    frames, masks = clip(2, 30, 40)
+    runs = [np.stack(list(e2fgvi.fill(stand_in.network(), frames, masks))) for _ in range(2)]
+    assert np.array_equal(*runs)
+
+
 def test_bad_input_is_said() -> None:
     frames, masks = clip(3)
     network = stand_in.mixer()

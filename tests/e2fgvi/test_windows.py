@@ -13,7 +13,7 @@ from tam_edit.models.e2fgvi.windows import End, weights, window, windows_of
 
 from tam_edit.errors import UsageError
 
-SETTINGS = e2fgvi.FillSettings(chunk=8, overlap=3)
+SETTINGS = e2fgvi.FillSettings(chunk=8, overlap=3, reference_span=30)
 
 
 def shot(count: int) -> End:
