@@ -12,6 +12,8 @@ from functools import cached_property
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from tam_edit.errors import EngineError, MaskSizeMismatch, UsageError
 from tam_edit.models.classic.fill_chain import chains, sampled
 from tam_edit.models.classic.fill_fuse import (
     CHAIN_LATER,
@@ -28,8 +30,7 @@ from tam_edit.models.classic.fill_membrane import Bools, grown, mean_size
 from tam_edit.models.classic.fill_plate import plate_frames
 from tam_edit.models.classic.fill_reference import Box, box_around, chosen, registered
 from tam_edit.models.classic.fill_scene import Recent, Rgb, Scene
-
-from tam_edit.errors import EngineError, MaskSizeMismatch, UsageError
+from tam_edit.models.classic.fill_texture import ANCHOR_EVERY, LEAST_PX, anchored, fetched
 
 BOX_MARGIN_PX = 40
 UNSEEN = 0.05  # below this share of the smooth surface's weight, other frames say nothing
@@ -47,11 +48,14 @@ class FillSettings:
     plate: int = 24  # frames the background plate is made of; 0 for none
     far_reach: int = 192  # frames the plate looks at where a pixel stays hidden throughout the reach
     window_mb: int = 500  # the frames of far_reach must fit, so it is less for large pictures
+    texture: float = 0.6  # share of made-up texture where nothing was ever seen; the rest is a smooth surface
     guard_px: int = 2  # ring around the mask that is neither copied from nor believed
 
     def __post_init__(self) -> None:
         if self.reach < 1 or self.chunk < 1 or self.references < 0 or self.sightings < 1 or self.guard_px < 0:
             raise UsageError(f"{self}: reach, chunk and sightings are at least 1, the others at least 0")
+        if not 0 <= self.texture <= 1:
+            raise UsageError(f"texture is {self.texture}: a share, from 0 (smooth) to 1")
 
 
 class Filler:
@@ -77,6 +81,8 @@ class Filler:
         self._read_mask = read_mask or (lambda index: read(index)[1])
         self._scene = Scene(self._checked, 2 * self.settings.reach + self.chunk + 64, self.settings.guard_px)
         self._shape: tuple[int, ...] | None = None
+        self._raws: Recent[tuple[Rgb, Bools]] = Recent(6)
+        self._anchors: Recent[Rgb] = Recent(4)
         self._firsts: Recent[Rgb] = Recent(4)
         self._hiddens: Recent[Bools] = Recent(4096)
 
@@ -90,7 +96,8 @@ class Filler:
 
         Where the masks hide a pixel throughout the reach, the plate looks farther. Reads masks within reach only.
         """
-        before, after = max(0, start - 1), min(self.frame_count, stop + 1)
+        before = max(0, (start - 1) // ANCHOR_EVERY * ANCHOR_EVERY)
+        after = min(self.frame_count, stop + ANCHOR_EVERY)
         first, last = self._near(before).start, self._near(after - 1).stop
         for index in range(before, after):
             far = self._far(index)
@@ -131,28 +138,53 @@ class Filler:
         return self._first(index) if self._scene.small(index).hole.all() else self._steadied(index)
 
     def _first(self, index: int) -> Rgb:
-        return self._firsts.get_or(index, self._fused)
+        """One frame filled for itself, before the temporal pass."""
+        return self._firsts.get_or(index, self._textured)
 
-    def _fused(self, index: int) -> Rgb:
+    def _textured(self, index: int) -> Rgb:
+        """The fused frame with texture, made on the nearest anchors, where nothing was ever seen."""
+        rgb, unseen = self._raws.get_or(index, self._fused)
+        share = self.settings.texture
+        scale = self._scene.scale_xy
+        if share == 0 or int(unseen.sum()) < LEAST_PX * scale[0] * scale[1]:
+            return rgb
+        before = index - index % ANCHOR_EVERY
+        after = before + ANCHOR_EVERY if before != index and before + ANCHOR_EVERY < self.frame_count else before
+        part = (index - before) / ANCHOR_EVERY if after != before else 0.0
+        weights = [(before, 1 - part)] if after == before else [(before, 1 - part), (after, part)]
+        anchors = [(frame, weight, self._anchors.get_or(frame, self._anchor)) for frame, weight in weights]
+        points = np.argwhere(unseen)[:, ::-1].astype(np.float32)
+        colour, found = fetched(self._scene, index, points, anchors)
+        say = share * found[:, None]
+        return composed(rgb, unseen, (1 - say) * rgb[unseen] + say * colour)
+
+    def _anchor(self, index: int) -> Rgb:
+        rgb, unseen = self._raws.get_or(index, self._fused)
+        return anchored(self._scene, rgb, unseen) if unseen.any() else rgb
+
+    def _fused(self, index: int) -> tuple[Rgb, Bools]:
+        """The weighted mean of all candidates, and which pixels no other frame shows: uint8 [H, W, 3], bool [H, W]."""
         scene, settings = self._scene, self.settings
         rgb, mask = scene.picture(index)
-        if not mask.any():
-            return rgb
-        points = np.argwhere(mask)[:, ::-1].astype(np.float32)
+        unseen = np.zeros_like(mask)
         hole = scene.small(index).hole
         if hole.all():
             self._notes[index] = f"frame {index}: the whole picture is masked, so it was left as it is"
-            return rgb
+            return rgb, unseen
+        if not mask.any():
+            return rgb, unseen
+        points = np.argwhere(mask)[:, ::-1].astype(np.float32)
         box = box_around(hole, BOX_MARGIN_PX)
         parts = [weighed(scene, index, box, one, settings.guard_px) for one in self._candidates(index, box)]
         kept = [part for part in parts if part is not None] + self._plate(index, box, self._far(index))
         total, mass = fused(scene, box, kept, points)
         smooth, weight = smooth_fill(scene, index, box, points)
-        unseen = float((mass < UNSEEN * weight).mean())
-        if unseen > 0.05:
-            self._notes[index] = f"frame {index}: {unseen:.0%} of the hole is seen in no frame near it: filled smoothly"
+        unseen[mask] = mass < UNSEEN * weight
+        part_unseen = float(unseen.sum() / mask.sum())
+        if part_unseen > 0.05:
+            self._notes[index] = f"frame {index}: {part_unseen:.0%} of the hole is seen in no frame near it: made up"
         values = (total + weight[:, None] * smooth) / (mass + weight)[:, None]
-        return composed(rgb, mask, values)
+        return composed(rgb, mask, values), unseen
 
     def _plate(self, index: int, box: Box, far: range) -> list[Weighed]:
         scene, settings = self._scene, self.settings
@@ -194,7 +226,7 @@ class Filler:
     def far_reach(self) -> int:
         """far_reach as far as window_mb allows for pictures of this size."""
         height, width = self._read_mask(0).shape
-        fitting = self.settings.window_mb * 10**6 // (6 * height * width)
+        fitting = int(self.settings.window_mb * 10**6 // (6 * height * width))
         return max(self.settings.reach, min(self.settings.far_reach, fitting))
 
     def _candidates(self, index: int, box: Box) -> Iterator[Candidate]:
@@ -294,7 +326,7 @@ class _Shot:
         self._window[filler.frame_count] = (rgb, mask)
         filler.frame_count += 1
         stop = self._next + filler.chunk
-        if filler.frame_count >= stop + 1 + filler.far_reach:
+        if filler.frame_count >= stop + ANCHOR_EVERY + filler.far_reach:
             yield from self._chunk(stop)
 
     def finished(self) -> Iterator[Rgb]:
@@ -304,5 +336,5 @@ class _Shot:
     def _chunk(self, stop: int) -> Iterator[Rgb]:
         yield from self._filler.fill(self._next, stop)
         self._next = stop
-        for old in [index for index in self._window if index < stop - 1 - self._filler.far_reach]:
+        for old in [index for index in self._window if index < stop - ANCHOR_EVERY - self._filler.far_reach]:
             del self._window[old]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
 from tam_edit.models.classic.fill_membrane import Floats, squared
 from tam_edit.models.classic.fill_scene import Scene, inside
 
@@ -29,8 +30,8 @@ def sampled(image: NDArray[np.generic], xy: Floats, interpolation: int = cv2.INT
     rows = -(-count // columns)
     padded = np.zeros((rows * columns, 2), np.float32)
     padded[:count] = xy
-    padded = padded.reshape(rows, columns, 2)
-    found = cv2.remap(image, padded[..., 0], padded[..., 1], interpolation, borderMode=cv2.BORDER_REPLICATE)
+    table = padded.reshape(rows, columns, 2)
+    found = cv2.remap(image, table[..., 0], table[..., 1], interpolation, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(found.reshape(rows * columns, *image.shape[2:])[:count], np.float32)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
 from tam_edit.models.classic.fill_chain import sampled
 from tam_edit.models.classic.fill_membrane import Bools, Floats, blurred, grown, halved, mean_size, membrane
 from tam_edit.models.classic.fill_plate import plate
@@ -27,19 +28,14 @@ class Say:
     it takes over gradually.
     """
 
-    kind: tuple[float, float, float, float] = (-1.27, 0.52, -0.31, 1.17)
-    error: tuple[float, float] = (0.069, 0.34)  # per grey level, per log(error + 2)
-    exposure: tuple[float, float] = (0.127, 0.44)  # the same of the correction's size
-    distance: tuple[float, float] = (-0.048, 0.79)  # per frame, per log(distance + 1)
-    drift: float = 1.34
-    still: float = 4.0  # off the plate's cost where the camera stands still
-    count: float = 0.028  # of the plate, per agreeing sample
-    smooth: tuple[float, float, float, float] = (
-        0.07,
-        0.065,
-        1.04,
-        0.48,
-    )  # constant, depth, log(depth + 1), log(texture + 1)
+    kind: tuple[float, float, float, float] = (-0.41, 0.78, -1.32, 0.95)
+    error: tuple[float, float] = (0.141, 1.25)  # per grey level, per log(error + 2)
+    exposure: tuple[float, float] = (0.142, 0.015)  # the same of the correction's size
+    distance: tuple[float, float] = (-0.057, 1.04)  # per frame, per log(distance + 1)
+    drift: float = 0.94
+    count: float = 0.04  # of the plate, per agreeing sample
+    still: float = 4.0  # off the plate's cost where the camera stands still (not fitted: those clips all move)
+    smooth: tuple[float, float, float, float] = (0.05, -0.016, 1.26, 1.27)  # 1, depth, log(depth + 1), log(texture + 1)
 
 
 SAY = Say()

@@ -40,7 +40,7 @@ def membrane(values: Floats, known: Bools, sweeps: int = 3) -> Floats:
             filled = cv2.filter2D(filled, -1, _CROSS, borderType=cv2.BORDER_REPLICATE).reshape(values.shape)
             filled *= free
             filled += values
-    return filled
+    return np.asarray(filled, np.float32)
 
 
 def halved(values: Floats, free: Floats) -> tuple[Floats, Floats]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+
 from tam_edit.models.classic.fill_chain import sampled
 from tam_edit.models.classic.fill_membrane import Bools, Floats, mean_size
 from tam_edit.models.classic.fill_scene import Scene, inside, moved

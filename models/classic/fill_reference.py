@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
+
 from tam_edit.models.classic.fill_membrane import Bools, Floats, grown, membrane, squared
 from tam_edit.models.classic.fill_scene import Scene, fitted_camera, grid, inside, moved, shrunk
+
+Pixel = TypeVar("Pixel", bound=np.generic)
 
 DISTANCES = (1, 2, 3, 4, 6, 8, 11, 14, 18, 22, 27, 32, 37, 42, 48)
 SMALL_RESIDUAL_PX = 3.0
@@ -23,7 +28,7 @@ class Box:
     x1: int
     y1: int
 
-    def cut(self, image: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+    def cut(self, image: NDArray[Pixel]) -> NDArray[Pixel]:
         return image[self.y0 : self.y1, self.x0 : self.x1]
 
 

@@ -10,6 +10,7 @@ from typing import TypeVar
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
 from tam_edit.models.classic.fill_membrane import Bools, Floats, grown, membrane, squared
 
 Rgb = NDArray[np.uint8]
