@@ -33,7 +33,7 @@ class FillSettings:
     reference_step: int = 10
     reference_span: int = 20
     context_px: int = 48
-    context: float = 0.5
+    context: float = 0.25
     region_gap_px: int = 48
     max_pixels: int = 1280 * 720
     cache_bytes: int = 512 * 2**20
