@@ -37,4 +37,6 @@ $(VENV)/installed: pyproject.toml
 
 $(VENV)/installed-dev: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	# Its own dependency would put another OpenCV over ours.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps vos-benchmark==0.1.0
 	touch $@

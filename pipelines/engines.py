@@ -123,10 +123,19 @@ class ClassicFilling:
     def identity(self) -> str:
         return f"classic/{CLASSIC_FILLER_VERSION}"
 
-    def make(self, read: Callable[[int], tuple[Rgb, Mask]], frame_count: int) -> Filler:
+    def make(
+        self, read: Callable[[int], tuple[Rgb, Mask]], read_mask: Callable[[int], Mask], frame_count: int
+    ) -> Filler:
         from tam_edit.models.classic.fill import Filler, FillSettings
 
-        return Filler(read, frame_count, FillSettings())
+        class LookingFiller(Filler):
+            """Its reads depend on the masks within reach."""
+
+            def looks(self, start: int, stop: int) -> range:
+                reach = self.settings.reach + 1
+                return range(max(0, start - reach), min(self.frame_count, stop + reach))
+
+        return LookingFiller(read, frame_count, FillSettings(), read_mask=read_mask)
 
 
 class XMemTracking:
@@ -192,7 +201,12 @@ class E2fgviFilling:
     def identity(self) -> str:
         return f"e2fgvi-{self._variant}/1 {self._found.sha256} {self._options.precision}"
 
-    def make(self, read: Callable[[int], tuple[Rgb, Mask]], frame_count: int) -> Filler:
+    def make(
+        self,
+        read: Callable[[int], tuple[Rgb, Mask]],
+        read_mask: Callable[[int], Mask],  # noqa: ARG002 - its reads follow from the numbers alone
+        frame_count: int,
+    ) -> Filler:
         from tam_edit.models import e2fgvi
 
         if self._network is None:
@@ -202,7 +216,14 @@ class E2fgviFilling:
                 device=device_of(self._options),
                 precision=self._options.precision,
             )
-        return e2fgvi.Filler(self._network, read, frame_count, e2fgvi.FillSettings())
+
+        class SteadyFiller(e2fgvi.Filler):
+            """Its reads follow from the numbers alone."""
+
+            def looks(self, start: int, stop: int) -> range:  # noqa: ARG002
+                return range(0)
+
+        return SteadyFiller(self._network, read, frame_count, e2fgvi.FillSettings())
 
 
 @dataclass(frozen=True)

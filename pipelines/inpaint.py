@@ -15,6 +15,7 @@ from tam_edit.pipelines.context import Context, Rgb
 from tam_edit.pipelines.matte import Mattes
 
 from tam_edit.clip import FrameSpan
+from tam_edit.digest import digest_of
 from tam_edit.engine.ledger import frames_in_words
 from tam_edit.engine.stage import NOTHING, FrameSeries, Product, Stage, Unit, packed_product, record_digests
 from tam_edit.engine.store import Record
@@ -33,6 +34,10 @@ class Filler(Protocol):
     @property
     def chunk(self) -> int: ...
 
+    def looks(self, start: int, stop: int) -> range:
+        """The frames whose masks `reads` itself looks at; empty where it follows from the numbers alone."""
+        ...
+
     def reads(self, start: int, stop: int) -> Iterable[int]: ...
 
     def fill(self, start: int, stop: int) -> Iterator[Rgb]: ...
@@ -44,7 +49,9 @@ class FillerEngine(Protocol):
     @property
     def identity(self) -> str: ...
 
-    def make(self, read: Callable[[int], tuple[Rgb, Mask]], frame_count: int) -> Filler: ...
+    def make(
+        self, read: Callable[[int], tuple[Rgb, Mask]], read_mask: Callable[[int], Mask], frame_count: int
+    ) -> Filler: ...
 
 
 @dataclass(frozen=True)
@@ -66,7 +73,8 @@ def inpaint(context: Context, mattes: Mattes, engine: FillerEngine) -> Fills:
     shots = [shot for shot in context.shots if any(mattes.has_hole(frame) for frame in shot.indices())]
     context.runner.stage(STAGE.name, sum(map(len, shots)))
     for shot in shots:
-        filler = engine.make(partial(_read, context, mattes, shot), len(shot))
+        read, read_mask = partial(_read, context, mattes, shot), partial(_read_mask, context, mattes, shot)
+        filler = engine.make(read, read_mask, len(shot))
         for chunk in FrameSpan(0, len(shot)).chunks(filler.chunk):
             span = FrameSpan(shot.start + chunk.start, shot.start + chunk.stop)
             if not any(mattes.has_hole(frame) for frame in span.indices()):
@@ -87,7 +95,7 @@ def _chunk(
     context: Context, mattes: Mattes, engine: FillerEngine, filler: Filler, shot: FrameSpan, chunk: FrameSpan
 ) -> Record | None:
     span = FrameSpan(shot.start + chunk.start, shot.start + chunk.stop)
-    frames = [shot.start + at for at in filler.reads(chunk.start, chunk.stop)]
+    frames = [shot.start + at for at in _reads(context, mattes, engine, filler, shot, chunk)]
     unit = Unit(
         STAGE,
         span,
@@ -99,10 +107,7 @@ def _chunk(
         },
         {
             "picture": context.picture_reads(frames),
-            "hole": {
-                frame: mattes.series.digests.get(frame, NOTHING) if mattes.has_hole(frame) else NOTHING
-                for frame in frames
-            },
+            "hole": _hole_digests(mattes, frames),
         },
     )
 
@@ -117,13 +122,42 @@ def _chunk(
     return context.runner.obtain(unit, compute)
 
 
+def _reads(
+    context: Context, mattes: Mattes, engine: FillerEngine, filler: Filler, shot: FrameSpan, chunk: FrameSpan
+) -> Iterable[int]:
+    """The frames that a chunk reads. Where masks decide, the answer is kept, so that masks need not be loaded again."""
+    looks = filler.looks(chunk.start, chunk.stop)
+    if len(looks) == 0:
+        return filler.reads(chunk.start, chunk.stop)
+    holes = _hole_digests(mattes, [shot.start + at for at in looks])
+    if None in holes.values():
+        return looks
+    key = digest_of(("frames that a filler reads", engine.identity, chunk, len(shot), list(holes.values())))
+    record = context.runner.store.record(key)
+    if record is None:
+        found = list(filler.reads(chunk.start, chunk.stop))
+        record = context.runner.store.put(key, facts={"frames": found})
+    return list(record.facts["frames"])
+
+
+def _hole_digests(mattes: Mattes, frames: Iterable[int]) -> dict[int, str | None]:
+    return {
+        frame: mattes.series.digests.get(frame, NOTHING) if mattes.has_hole(frame) else NOTHING for frame in frames
+    }
+
+
 def _read(context: Context, mattes: Mattes, shot: FrameSpan, at: int) -> tuple[Rgb, Mask]:
-    """A picture and its hole: every pixel of which at least a part is replaced."""
+    """A picture and its hole."""
+    return context.rgb(shot.start + at), _read_mask(context, mattes, shot, at)
+
+
+def _read_mask(context: Context, mattes: Mattes, shot: FrameSpan, at: int) -> Mask:
+    """The hole: every pixel of which at least a part is replaced."""
     frame = shot.start + at
-    rgb = context.rgb(frame)
     if not mattes.has_hole(frame):
-        return rgb, np.zeros(rgb.shape[:2], dtype=bool)
-    return rgb, np.asarray(mattes.series.load(frame).full() > 0)
+        width, height = context.source.size_wh
+        return np.zeros((height, width), dtype=bool)
+    return np.asarray(mattes.series.load(frame).full() > 0)
 
 
 def _pack(filled: Rgb, box: Sequence[int] | None) -> bytes:

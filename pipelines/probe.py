@@ -35,8 +35,9 @@ def probe(
     unit = Unit(STAGE, FrameSpan(0, known.facts["source_frames"] if known else 0), settings)
 
     def compute() -> Product:
-        from tam_edit.media.probe import probe as probe_media
         from tam_edit.pipelines.shots import ShotFinder
+
+        from tam_edit.media.probe import probe as probe_media
 
         shots = ShotFinder()
         source = probe_media(
@@ -53,6 +54,4 @@ def probe(
     record = runner.obtain(unit, compute, even_dry=True)
     if record is None:
         raise AssertionError("a probe always gives a record")
-    return Probed(
-        ClipSource.from_json({**record.facts["source"], "path": str(path)}), tuple(record.facts["cuts"])
-    )
+    return Probed(ClipSource.from_json({**record.facts["source"], "path": str(path)}), tuple(record.facts["cuts"]))

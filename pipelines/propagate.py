@@ -218,7 +218,7 @@ class _Region:
                     if former is not None:
                         tracker.restore(unpack_arrays(self.context.runner.store.blob(former, "memory")))
                     elif far is not None:
-                        self._teach(tracker, far)
+                        self._teach(tracker, far, labels)
                 product = self._compute(tracker, chunk, {} if not first else masks, step)
                 live.clear()
                 live[digest_bytes(product.blobs["memory"])] = tracker
@@ -255,7 +255,7 @@ class _Region:
         if first:
             given = [masks[label][0] for label in labels]
             reads["mask"] = {chunk[0]: None if None in given else digest_of(given)}
-            if far is not None and (shown := self._shown(far)):
+            if far is not None and (shown := self._shown(far, labels)):
                 digests = [mask.digest for mask in shown.values()]
                 known = digest_of((sorted(shown), digests, self.context.picture_digest(far)))
                 reads["far keyframe"] = {far: None if None in digests else known}
@@ -273,12 +273,12 @@ class _Region:
         """Whether the frame begins another shot as seen by a pass."""
         return (frame if step > 0 else frame + 1) in self.context.cuts
 
-    def _shown(self, far: int) -> dict[int, KeyMask]:
-        """Objects that the far keyframe shows: there is nothing to learn from one that is absent."""
-        return {label: mask for label, mask in self.keys[far].items() if not mask.absent}
+    def _shown(self, far: int, labels: Sequence[int]) -> dict[int, KeyMask]:
+        """Objects of a pass that the far keyframe shows: there is nothing to learn from one that is absent."""
+        return {label: mask for label, mask in self.keys[far].items() if label in labels and not mask.absent}
 
-    def _teach(self, tracker: Tracker, far: int) -> None:
-        if shown := self._shown(far):
+    def _teach(self, tracker: Tracker, far: int, labels: Sequence[int]) -> None:
+        if shown := self._shown(far, labels):
             tracker.teach(self.context.rgb(far), exclusive({label: mask.load() for label, mask in shown.items()}))
 
     def _compute(

@@ -26,7 +26,12 @@ class ShotFinder:
     def __init__(self) -> None:
         from scenedetect.detectors import AdaptiveDetector, HistogramDetector
 
-        self._detectors: tuple[Any, ...] = (AdaptiveDetector(min_scene_len=1), HistogramDetector(min_scene_len=1))
+        self._detectors: tuple[Any, ...] = (
+            AdaptiveDetector(min_scene_len=1),
+            # Grey pictures score a third of coloured ones above, so brightness is looked at by itself too.
+            AdaptiveDetector(min_scene_len=1, luma_only=True, min_content_val=10.0),
+            HistogramDetector(min_scene_len=1),
+        )
         self._recent: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
         self._waiting: set[int] = set()
         self._checked: set[int] = set()

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -40,6 +40,14 @@ class OutputOptions:
     lossless: bool = False
     codec: str = "auto"
     crf: int | None = None
+
+
+@dataclass(frozen=True)
+class Imported:
+    """The frames on which each object is marked now, and what the format could not say exactly."""
+
+    frames: Mapping[str, tuple[int, ...]]
+    warnings: tuple[str, ...]
 
 
 class Edit:
@@ -343,12 +351,14 @@ class Edit:
             result = export(format, tube, context.rgb, context.source, Path(output), alpha, objects)
             for words in result.warnings:
                 context.runner.ledger.warn(words)
+            written.extend(str(path) for path in result.paths)
 
-        self.bench.run("export", work, outputs=(str(output),))
+        written: list[str] = []
+        self.bench.run("export", work, outputs=written)
         return self.report
 
-    def ingest(self, format: str, path: str | Path) -> dict[str, list[int]]:
-        """Take masks in another program's format in as keyframes; return the frames by object.
+    def ingest(self, format: str, path: str | Path) -> Imported:
+        """Take masks in another program's format in as keyframes.
 
         Raises MaskError and its kinds for what does not fit the clip, UsageError for unknown formats.
         """
@@ -373,7 +383,7 @@ class Edit:
             return script
 
         self.bench.change(change)
-        return said
+        return Imported({name: tuple(frames) for name, frames in said.items()}, found.warnings)
 
     def clip(
         self, background: str | Path | None = None, *, objects: Sequence[str] | None = None, invert: bool = False

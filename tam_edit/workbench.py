@@ -7,7 +7,7 @@ import dataclasses
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -102,7 +102,7 @@ class Workbench:
         command: str,
         work: Callable[[Context, Engines], T],
         *,
-        outputs: tuple[str, ...] = (),
+        outputs: Sequence[str] = (),
         keep: bool = True,
     ) -> T:
         """Run work under the project's lock and leave a report, also of a run that failed."""
@@ -130,7 +130,7 @@ class Workbench:
                 self.report = Report(
                     command=command,
                     exit=0 if error is None else error.exit_status,
-                    outputs=outputs if error is None else (),
+                    outputs=tuple(outputs) if error is None else (),
                     engines=names,
                     stages=tuple(runner.ledger.stages()),
                     seconds=time.perf_counter() - began,
@@ -162,8 +162,7 @@ class Workbench:
         began = time.perf_counter()
         runner = self.runner(dry=True)
         engines = self.engines()
-        with self.context(runner) as context:
-            work(context, engines)
+        self._with_restarts(lambda: self._through(runner, work, engines))
         return Report(
             command=command,
             exit=0,

@@ -40,7 +40,10 @@ def import_(edit: Path, path: Path, format_: str, as_json: bool) -> None:
     """Take masks in another program's format in as keyframes."""
     found = running.open_edit(edit, as_json).ingest(format_, path)
     if as_json:
-        running.tell_json({"command": "import", "exit": 0, "outputs": [], "objects": found})
+        facts = {"objects": {name: list(frames) for name, frames in found.frames.items()}}
+        running.tell_json({"command": "import", "exit": 0, "outputs": [], "warnings": list(found.warnings), **facts})
         return
-    for name, frames in found.items():
+    for name, frames in found.frames.items():
         click.echo(f"{name!r}: marked on {len(frames)} frames")
+    for words in found.warnings:
+        click.echo(f"note: {words}", err=True)

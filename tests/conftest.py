@@ -1,0 +1,34 @@
+"""Fixtures that several test files share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.scenes import simple_engines, write_clip
+
+
+@pytest.fixture
+def quick_engines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Simple engines in place of whatever is installed, so that a test sees what the stages do."""
+    engines = simple_engines()
+    monkeypatch.setattr("tam_edit.pipelines.engines.resolve", lambda settings, options: engines)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Edits without a project use a cache of the test's own."""
+    monkeypatch.setenv("TAM_EDIT_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(scope="session")
+def ball_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """80 frames of a red ball in one shot."""
+    return write_clip(tmp_path_factory.mktemp("clips") / "ball.mp4")
+
+
+@pytest.fixture(scope="session")
+def cut_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """60 frames, cuts at 20 and 40, the ball in all three shots."""
+    return write_clip(tmp_path_factory.mktemp("clips") / "cut.mp4", frames=60, cuts=(20, 40))

@@ -1,0 +1,187 @@
+"""The command line as scripts and people see it: exit statuses, one JSON object, messages, files."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tam_edit import cli
+from tests.scenes import centre, truth
+
+POINT = "--point={},{}".format(*centre(0))
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], quick_engines: None) -> Any:
+    """Run a command line in this process: (exit status, stdout, stderr)."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["tam-edit", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capfd.readouterr()
+        return int(ended.value.code or 0), said.out, said.err
+
+    return run
+
+
+@pytest.fixture
+def project(call: Any, ball_clip: Path, tmp_path: Path) -> Path:
+    folder = tmp_path / "ball.edit"
+    assert call("new", ball_clip, folder)[0] == 0
+    assert call("mark", folder, "--object", "ball", POINT)[0] == 0
+    return folder
+
+
+def test_the_main_job_in_words(call: Any, project: Path, tmp_path: Path) -> None:
+    status, out, _ = call("track", project)
+    assert status == 0 and "propagate" in out and "engines: segmenter square" in out
+    status, out, _ = call("remove", project, "-o", tmp_path / "a.mp4")
+    assert status == 0 and f"written: {tmp_path / 'a.mp4'}" in out and (tmp_path / "a.mp4").exists()
+    status, out, _ = call("plan", project, "remove")
+    assert status == 0 and "nothing changed" in out and "not yet known" in out
+    status, out, _ = call("replace", project, "-o", tmp_path / "b.mp4", "--background", "#336699")
+    assert status == 0 and (tmp_path / "b.mp4").exists()
+    status, out, _ = call("review", project, "--sheet", tmp_path / "sheet.png", "--limit", "2")
+    assert status == 0 and "tam-edit mark" in out
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.size[0] > 300
+
+
+def test_json_is_one_object_on_stdout(call: Any, project: Path, tmp_path: Path) -> None:
+    for words in (
+        ("track", project),
+        ("plan", project, "remove"),
+        ("remove", project, "-o", tmp_path / "a.mp4"),
+        ("replace", project, "-o", tmp_path / "b.mp4", "--background", "blur"),
+        ("review", project),
+        ("mark", project, "--object", "ball", "--frame", 9, "--absent"),
+        ("unmark", project, "--object", "ball", "--frame", 9),
+        ("undo", project),
+        ("redo", project),
+        ("export", project, "--format", "davis", "-o", tmp_path / "masks"),
+        ("cache", "show", project),
+        ("cache", "verify", project),
+        ("cache", "prune", project),
+        ("models", "list"),
+    ):
+        status, out, _ = call(*words, "--json")
+        told = json.loads(out)
+        assert status == 0 and told["exit"] == 0, words
+        assert told["command"], words
+    status, out, _ = call("remove", project, "-o", tmp_path / "no" / "a.mp4", "--json")
+    told = json.loads(out)
+    assert status == told["exit"] == 1 and "no such folder" in told["error"] and told["command"] == "remove"
+    status, out, _ = call("remove", "--json")
+    assert status == 2 and json.loads(out)["exit"] == 2
+
+
+def test_one_shot_by_every_kind_of_prompt(call: Any, ball_clip: Path, tmp_path: Path) -> None:
+    Image.fromarray(truth(5)).save(tmp_path / "mask.png")
+    x, y = centre(5)
+    for number, prompt in enumerate(
+        (
+            ("--frame", 5, "--point", f"{x},{y}", "--not", "90,60"),
+            ("--frame", 5, "--box", f"{x - 8},{y - 8},{x + 8},{y + 8}"),
+            ("--frame", 5, "--mask", tmp_path / "mask.png"),
+        )
+    ):
+        status, _, err = call("remove", ball_clip, "-o", tmp_path / f"{number}.mp4", *prompt)
+        assert status == 0, err
+    status, _, err = call("replace", ball_clip, "-o", tmp_path / "cut-out", "--background", "transparent", POINT)
+    assert status == 0, err
+    with Image.open(sorted((tmp_path / "cut-out").glob("*.png"))[0]) as picture:
+        assert picture.mode == "RGBA" and picture.getpixel(centre(0))[3] == 255  # type: ignore[index]
+
+
+def test_masks_go_out_and_come_back(call: Any, project: Path, ball_clip: Path, tmp_path: Path) -> None:
+    assert call("export", project, "--format", "davis", "-o", tmp_path / "masks")[0] == 0
+    other = tmp_path / "other.edit"
+    assert call("new", ball_clip, other)[0] == 0
+    status, out, err = call("import", other, tmp_path / "masks", "--format", "davis", "--json")
+    assert status == 0, err
+    frames = next(iter(json.loads(out)["objects"].values()))
+    assert frames == list(range(80))
+    assert call("export", other, "--format", "davis", "-o", tmp_path / "again")[0] == 0
+    before, after = (sorted(path for path in (tmp_path / name).rglob("*.png")) for name in ("masks", "again"))
+    assert [path.read_bytes() for path in before] == [path.read_bytes() for path in after]
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        (("remove", "CLIP", "-o", "a.mp4"), 2, "say where the object is"),
+        (("remove", "CLIP", "-o", "a.mp4", "--point", "1"), 2, "X,Y"),
+        (("remove", "CLIP", "-o", "a.mp4", "--box", "1,2,3"), 2, "X0,Y0,X1,Y1"),
+        (("remove", "CLIP", "-o", "a.mp4", "--point", "900,1"), 2, "outside the picture"),
+        (("remove", "CLIP", POINT), 2, "output"),
+        (("remove", "nowhere.mp4", "-o", "a.mp4", POINT), 1, "nowhere.mp4"),
+        (("remove", "EDIT", "-o", "a.mp4", POINT), 2, "tam-edit mark"),
+        (("remove", "EDIT", "-o", "a.mp4", "--memory", "lots"), 2, "8GB"),
+        (("remove", "EDIT", "-o", "a.mp4", "--weights", "xmem"), 2, "NAME=FILE"),
+        (("remove", "EDIT", "-o", "a.mp4", "--dilate", "-3"), 2, "dilate"),
+        (("replace", "EDIT", "-o", "a.mp4", "--background", "#12"), 2, "no such file"),
+        (("replace", "EDIT", "-o", "a.mp4"), 2, "background"),
+        (("track", "EDIT", "--frames", "9:3"), 2, "A:B"),
+        (("track", "EDIT", "--object", "dog"), 2, "no object 'dog'"),
+        (("track", "nowhere.edit"), 1, "no edit project"),
+        (("mark", "EDIT", "--object", "ball"), 2, "say one thing"),
+        (("new", "CLIP", "EDIT"), 2, "not overwritten"),
+        (("fly",), 2, "No such command"),
+    ],
+)
+def test_wrong_calls_say_what_to_do(
+    words: tuple[str, ...], status: int, message: str, call: Any, project: Path, ball_clip: Path, tmp_path: Path
+) -> None:
+    named = {"CLIP": ball_clip, "EDIT": project, "a.mp4": tmp_path / "a.mp4"}
+    got, _, err = call(*(named.get(word, word) for word in words))
+    assert got == status, err
+    assert message in err and "Traceback" not in err
+    assert not (tmp_path / "a.mp4").exists()
+
+
+def test_a_hand_edit_with_a_mistake_is_pointed_at(call: Any, project: Path, tmp_path: Path) -> None:
+    path = project / "edit.json"
+    good = path.read_text()
+    path.write_text(good.replace('"points"', '"pionts"'))
+    status, _, err = call("remove", project, "-o", tmp_path / "a.mp4")
+    assert status == 1 and "objects[0].prompts[0].pionts" in err and "'points'" in err
+    path.write_text(good[: len(good) // 2])
+    status, _, err = call("track", project)
+    assert status == 1 and "line" in err
+    path.write_text(good)
+    assert call("track", project)[0] == 0
+
+
+def test_an_error_of_ours_is_kept_for_a_report(
+    call: Any, project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("surprise")
+
+    monkeypatch.setattr("tam_edit.session.Edit.track", broken)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    status, _, err = call("track", project)
+    assert status == 1 and "surprise" in err and "Traceback" not in err
+    assert "RuntimeError" in next(tmp_path.glob("tam-edit-*.txt")).read_text()
+
+
+def test_the_module_runs_too() -> None:
+    result = subprocess.run([sys.executable, "-m", "tam_edit", "--version"], capture_output=True, text=True, check=True)
+    assert result.stdout.startswith("tam-edit, version 0.")
+
+
+def test_completion_is_there() -> None:
+    tool = shutil.which("tam-edit", path=str(Path(sys.executable).parent))
+    assert tool is not None
+    result = subprocess.run(
+        [tool], env={"_TAM_EDIT_COMPLETE": "bash_source", "PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=False
+    )
+    assert "_tam_edit_completion" in result.stdout
