@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from tam_edit.models.checkpoint import load_strict, read_state
 from torch import nn
 
 from tam_edit.errors import WeightsMismatch, WeightsMissing, WeightsUnsafe
+from tam_edit.models.checkpoint import load_strict, read_state
 
 
 class Intruder:

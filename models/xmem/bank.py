@@ -14,9 +14,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
+
 from tam_edit.models.xmem.reading import look_up, pack, similarity
 from tam_edit.models.xmem.settings import MemorySettings
-from torch import Tensor
 
 # Upstream starts the count of reads lived through here, so that usage can be divided by it at once.
 _NEWBORN = 1e-7

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch.nn.functional as F
-from tam_edit.models.xmem.network import STRIDE, Features, Network
 from torch import Tensor
+
+from tam_edit.models.xmem.network import STRIDE, Features, Network
 
 # Affinity on the object's own memory, and probability on the last frame, from which a patch counts.
 _ANSWERS = 0.1

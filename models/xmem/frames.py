@@ -11,10 +11,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from tam_edit.models.xmem.network import STRIDE
 from torch import Tensor
 
 from tam_edit.errors import MaskError, MaskSizeMismatch, UsageError
+from tam_edit.models.xmem.network import STRIDE
 
 _LIMIT = 1e-7
 _GREATEST_LABEL = 255

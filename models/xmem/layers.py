@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
-from tam_edit.models.xmem.winograd import TILE, Winograd
 from torch import Tensor, nn
+
+from tam_edit.models.xmem.winograd import TILE, Winograd
 
 _BATCH_NORM_EPS = 1e-5
 # Winograd pays from so many channels and 4x4 tiles on; below, its larger weights cost more than it saves.

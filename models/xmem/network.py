@@ -9,11 +9,11 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from tam_edit.models.checkpoint import load_strict, read_state
-from tam_edit.models.xmem.layers import BasicBlock, Bottleneck, Conv, Fusion, GatedUpdate, GroupResidual, Weights
 from torch import Tensor, nn
 
 from tam_edit.errors import UsageError
+from tam_edit.models.checkpoint import load_strict, read_state
+from tam_edit.models.xmem.layers import BasicBlock, Bottleneck, Conv, Fusion, GatedUpdate, GroupResidual, Weights
 
 STRIDE = 16
 KEY, VALUE, HIDDEN = 64, 512, 64

@@ -12,6 +12,9 @@ from torch import Tensor
 
 # Pixels looked up at a time: bounds the similarities held at once.
 _PIXELS = 512
+# Elements that are first judged together by their highest, where there are many of them.
+_TOGETHER = 8
+_MANY = 4096
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,27 @@ def look_up(
             done += size
         if barred is not None:
             similar.masked_fill_(barred, -torch.inf)
-        best, places = torch.topk(similar, k, dim=1)
+        best, places = _highest(similar, k)
         weights[start : start + len(part)] = best.softmax(1)
         chosen[start : start + len(part)] = rows[places]
     return Found(chosen, weights)
+
+
+def _highest(similar: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """torch.topk along the rows of [n, N], in two steps where N is large.
+
+    The k highest of a row lie in the k columns of [8, N / 8] whose highest elements are highest.
+    """
+    count, many = similar.shape
+    columns = many // _TOGETHER
+    if many < _MANY or columns < k:
+        best = torch.topk(similar, k, dim=1)
+        return best.values, best.indices
+    folded = similar.as_strided((count, _TOGETHER, columns), (similar.stride(0), columns, 1), similar.storage_offset())
+    chosen = torch.topk(folded.amax(1), k, dim=1).indices
+    rows = torch.arange(_TOGETHER, device=similar.device)[:, None] * columns
+    candidates = (chosen[:, None] + rows).flatten(1)  # [n, 8 k]
+    left_over = torch.arange(_TOGETHER * columns, many, device=similar.device).expand(count, -1)
+    candidates = torch.cat([candidates, left_over], 1)
+    best = torch.topk(similar.gather(1, candidates), k, dim=1)
+    return best.values, candidates.gather(1, best.indices)

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tam_edit.models.xmem.bank import FrameInMemory, MemoryBank
-from tam_edit.models.xmem.reading import pack
-from tam_edit.models.xmem.settings import MemorySettings
 from torch import Tensor
 
 from tam_edit.errors import EngineError
+from tam_edit.models.xmem.bank import FrameInMemory, MemoryBank
+from tam_edit.models.xmem.reading import pack
+from tam_edit.models.xmem.settings import MemorySettings
 
 Arrays = dict[str, NDArray[Any]]
 FORMAT = 1

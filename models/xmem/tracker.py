@@ -10,6 +10,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
+
+from tam_edit.errors import EngineError, UsageError
 from tam_edit.models.xmem.bank import MemoryBank
 from tam_edit.models.xmem.focus import decode_near, seen_in
 from tam_edit.models.xmem.frames import Geometry, aggregate, checked_frame, checked_masks
@@ -17,9 +20,6 @@ from tam_edit.models.xmem.network import HIDDEN, STRIDE, Features, Network
 from tam_edit.models.xmem.settings import MemorySettings
 from tam_edit.models.xmem.snapshot import Arrays, bank_arrays, bank_from, check_conditions, conditions, fetch, store
 from tam_edit.models.xmem.trust import XMemTrust, assess, probe_points
-from torch import Tensor
-
-from tam_edit.errors import EngineError, UsageError
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from tam_edit.models.xmem import Network, load
 
+from tam_edit.models.xmem import Network, load
 from tests.xmem.reference import State, random_state
 
 

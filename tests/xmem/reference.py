@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from tam_edit.models.xmem import MemorySettings, manifest
 from torch import Tensor
+
+from tam_edit.models.xmem import MemorySettings, manifest
 
 State = dict[str, Tensor]
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

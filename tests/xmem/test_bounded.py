@@ -5,8 +5,8 @@ from __future__ import annotations
 import resource
 
 import pytest
-from tam_edit.models.xmem import MemorySettings, Network, Tracker
 
+from tam_edit.models.xmem import MemorySettings, Network, Tracker
 from tests.xmem.clips import moving_discs
 
 

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import torch
+
 from tam_edit.models.xmem import Network, Tracker, load
 from tam_edit.models.xmem.focus import Box, _cheapest
-
 from tests.xmem.clips import moving_discs
 from tests.xmem.reference import State
 from tests.xmem.test_tracker import BUSY

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tam_edit.models.xmem import MemorySettings, Network, load, manifest
 
 from tam_edit.errors import MaskError, MaskSizeMismatch, UsageError, WeightsMismatch
+from tam_edit.models.xmem import MemorySettings, Network, load, manifest
 from tests.support import PARITY
 from tests.xmem.clips import moving_discs
 from tests.xmem.reference import State

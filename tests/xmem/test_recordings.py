@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from tam_edit.models.xmem import MemorySettings, Network, Tracker, layers, load
 from tam_edit.models.xmem.frames import aggregate
-
 from tests.support import PARITY, needs_parity
 
 pytestmark = needs_parity

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tam_edit.models.xmem import MemorySettings, Network, Tracker, load
 
 from tam_edit.errors import EngineError, UsageError
+from tam_edit.models.xmem import MemorySettings, Network, Tracker, load
 from tests.xmem.clips import moving_discs
 from tests.xmem.reference import State
 from tests.xmem.test_tracker import BUSY, entering, new

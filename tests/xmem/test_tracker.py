@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tam_edit.models.xmem import MemorySettings, Network, Tracker, layers
 
+from tam_edit.models.xmem import MemorySettings, Network, Tracker, layers
 from tests.xmem.clips import Masks, moving_discs
 from tests.xmem.reference import Reference, ReferenceTracker, State
 
