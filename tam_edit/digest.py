@@ -37,17 +37,22 @@ def digest_of(value: Any) -> str:
 
 def _feed(sink: _Sink, value: Any) -> None:
     # Every piece is tagged with its type and its length, so that ("ab", "c") and ("a", "bc") differ.
-    if value is None or isinstance(value, bool | int | float | str | bytes | Fraction):
-        body = value if isinstance(value, bytes) else repr(value).encode()
-        _feed_piece(sink, type(value).__name__, body)
+    if isinstance(value, np.generic):
+        # First of all: np.float64 is a float too, and must digest as the number that it is.
+        plain = value.item()
+        if isinstance(plain, np.generic):  # longdouble has no plain counterpart
+            raise TypeError(f"a {type(value).__qualname__} cannot be part of a key")
+        _feed(sink, plain)
     elif isinstance(value, enum.Enum):
         _feed_piece(sink, type(value).__qualname__, value.name.encode())
-    elif isinstance(value, np.generic):
-        _feed(sink, value.item())
+    elif value is None or isinstance(value, bool | int | float | str | bytes | Fraction):
+        body = value if isinstance(value, bytes) else repr(value).encode()
+        _feed_piece(sink, type(value).__name__, body)
     elif isinstance(value, np.ndarray):
-        array = np.ascontiguousarray(value)
-        _feed_piece(sink, "array", f"{array.dtype.str}{array.shape}".encode())
-        sink.update(array.tobytes())
+        if value.dtype.hasobject:
+            raise TypeError("an array of Python objects cannot be part of a key: its bytes are addresses")
+        _feed_piece(sink, "array", f"{value.dtype.str}{value.shape}".encode())
+        sink.update(np.ascontiguousarray(value).tobytes())
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         _feed_piece(sink, "dataclass", type(value).__qualname__.encode())
         _feed(sink, {field.name: getattr(value, field.name) for field in dataclasses.fields(value)})

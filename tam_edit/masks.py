@@ -31,6 +31,7 @@ _PLANES_MAGIC = b"TPL1"
 _PLANE_BOX = struct.Struct("<IIII")
 # Level 1: runs and deltas have done the work already, higher levels cost milliseconds for some per cent.
 _ZLIB_LEVEL = 1
+_MOST_COUNT_BITS = 65  # 13 signs of 5 bits: far above any picture, and hostile text stays cheap
 
 
 def check_label_map(array: NDArray[Any], size_wh: tuple[int, int], what: str = "the label map") -> LabelMap:
@@ -172,13 +173,19 @@ def rle_counts(mask: Mask) -> list[int]:
 def mask_from_counts(counts: Sequence[int], size_wh: tuple[int, int]) -> Mask:
     """The mask [H, W] of column-major run lengths; raises MaskError when they do not add up to the size."""
     width, height = size_wh
+    check_counts(counts, size_wh)
     lengths = np.asarray(counts, dtype=np.int64)
-    if lengths.sum() != width * height or (lengths < 0).any():
-        raise MaskError(
-            f"run lengths add up to {int(lengths.sum())}, the picture {width}x{height} has {width * height}"
-        )
     values = np.arange(lengths.size) % 2 == 1
     return np.ascontiguousarray(np.repeat(values, lengths).reshape(height, width, order="F"))
+
+
+def check_counts(counts: Sequence[int], size_wh: tuple[int, int]) -> None:
+    """Raise MaskError when run lengths are negative or do not add up to the size; no picture is made."""
+    width, height = size_wh
+    if any(count < 0 for count in counts):
+        raise MaskError(f"a run length is negative ({min(counts)}): the text is not what COCO's tools write")
+    if sum(counts) != width * height:
+        raise MaskError(f"run lengths add up to {sum(counts)}, the picture {width}x{height} has {width * height}")
 
 
 def rle_text(counts: Sequence[int]) -> str:
@@ -205,6 +212,8 @@ def counts_from_text(text: str) -> list[int]:
             raise MaskError(f"the sign {sign!r} does not occur in COCO's compressed run lengths")
         value |= (code & 31) << shift
         shift += 5
+        if shift > _MOST_COUNT_BITS:
+            raise MaskError("a run length of more than 64 bits: the text is not what COCO's tools write")
         if code & 32:
             continue
         if code & 16:

@@ -58,7 +58,7 @@ class Project:
     def script(self) -> EditScript:
         """The script as it is on disk now, hand edits included, checked."""
         try:
-            text = self.script_path.read_text(encoding="utf-8")
+            text = self.script_path.read_text(encoding="utf-8-sig")  # some editors put a mark in front
         except UnicodeDecodeError as error:
             raise ScriptError(f"{self.script_path}: byte {error.start} is not UTF-8: save it as UTF-8") from error
         except OSError as error:
@@ -168,8 +168,9 @@ class Project:
     def keep_report(self, command: str, text: str) -> Path:
         """Write one run's report under reports/ and return its path; the oldest go beyond two hundred."""
         folder = self.folder / "reports"
-        stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-        path = folder / f"{stamp}-{time.time_ns() % 1_000_000_000:09d}-{command}.json"
+        seconds, ns = divmod(time.time_ns(), 1_000_000_000)
+        stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(seconds))
+        path = folder / f"{stamp}-{ns:09d}-{command}.json"
         write_whole(path, text.encode())
         for old in sorted(folder.glob("*.json"))[:-MOST_REPORTS]:
             old.unlink(missing_ok=True)

@@ -10,6 +10,8 @@ import dataclasses
 import difflib
 import json
 import math
+import re
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -17,13 +19,18 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from tam_edit.errors import MaskError, PromptError, ScriptError
-from tam_edit.masks import Mask, counts_from_text, mask_from_counts, rle_counts, rle_text
+from tam_edit.errors import MaskError, PromptError, ScriptError, UsageError
+from tam_edit.masks import Mask, check_counts, counts_from_text, mask_from_counts, rle_counts, rle_text
 
 FORMAT = "tam-edit"
 VERSION = 1
 MOST_OBJECTS = 255
 MOST_NAME_SIGNS = 100
+MOST_SIDE_PX = 65536
+MOST_NUMBER = 1e9
+MOST_FRAMES_A_SECOND = 100000
+# "25", "23.976", "30000/1001"; short, since Fraction("1e999999999") would be computed in full.
+_FRAME_RATE = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20}|/[1-9][0-9]{0,19})?")
 
 Point = tuple[float, float]
 
@@ -38,6 +45,10 @@ class StoredMask:
     @classmethod
     def of(cls, mask: Mask) -> StoredMask:
         return cls((mask.shape[1], mask.shape[0]), rle_text(rle_counts(mask)))
+
+    def check(self) -> None:
+        """Raise MaskError when the run lengths are not the size's; no picture is made, however large it says it is."""
+        check_counts(counts_from_text(self.counts), self.size_wh)
 
     def mask(self) -> Mask:
         """The mask, bool [H, W]; raises MaskError when the run lengths are not its own."""
@@ -72,7 +83,7 @@ class Prompt:
         if self.candidate < 0:
             raise PromptError(f"candidate {self.candidate}: 0 is the best one, 1 and 2 the next")
         for x, y in (*self.points, *self.negative, *(((self.box[:2], self.box[2:])) if self.box else ())):
-            if not (math.isfinite(x) and math.isfinite(y)):
+            if not (abs(x) <= MOST_NUMBER and abs(y) <= MOST_NUMBER):
                 raise PromptError(f"position {x},{y}: pixels are meant")
         if self.box and not (self.box[0] < self.box[2] and self.box[1] < self.box[3]):
             raise PromptError(f"box {self.box}: write X0,Y0,X1,Y1 with X0 < X1 and Y0 < Y1")
@@ -106,12 +117,20 @@ class ScriptObject:
 
 @dataclass(frozen=True)
 class ScriptSource:
-    """Where the clip lies (relative to the project's folder where possible) and what its content was."""
+    """Where the clip lies (relative to the project's folder where possible) and what its content was.
+
+    frame_rate: for folders of pictures. Raises UsageError for one that no clip has.
+    """
 
     path: str
     digest: str
     frame_rate: Fraction | None = None
     allow_truncated: bool = False
+
+    def __post_init__(self) -> None:
+        rate = self.frame_rate
+        if rate is not None and not (_FRAME_RATE.fullmatch(str(rate)) and 0 < rate <= MOST_FRAMES_A_SECOND):
+            raise UsageError(f"frame rate {_shown(str(rate))}: write frames a second, such as 25 or 30000/1001")
 
 
 @dataclass(frozen=True)
@@ -211,7 +230,7 @@ class EditScript:
     def parse(cls, text: str, origin: str) -> EditScript:
         """Read and check a script. Raises ScriptError naming the file and the line or path of the first mistake."""
         try:
-            tree = json.loads(text)
+            return _Reader(origin).script(json.loads(text, object_pairs_hook=_pairs))
         except json.JSONDecodeError as error:
             raise ScriptError(
                 f"{origin}, line {error.lineno}, column {error.colno}: {error.msg}: mend it there, or take the last "
@@ -219,7 +238,28 @@ class EditScript:
             ) from error
         except RecursionError as error:
             raise ScriptError(f"{origin}: nested too deeply for an edit script") from error
-        return _Reader(origin).script(tree)
+        except ValueError as error:  # Python's limit for the digits of a whole number
+            raise ScriptError(f"{origin}: a number has too many digits: shorten it") from error
+
+
+class _Repeated(dict[str, Any]):
+    """A JSON object that says something twice: the reader refuses it where it stands."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    tree = dict(pairs)
+    if len(tree) == len(pairs):
+        return tree
+    names = [name for name, _ in pairs]
+    return _Repeated(next(name for name in names if names.count(name) > 1))
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 60
 
 
 def check_name(name: str) -> None:
@@ -239,10 +279,10 @@ class _Reader:
     def script(self, tree: Any) -> EditScript:
         top = self.mapping(tree, "", {"format", "version", "source", "objects", "settings"}, {"format", "source"})
         if top["format"] != FORMAT:
-            self.fail("format", f"{top['format']!r} is not an edit script of tam-edit")
+            self.fail("format", f"{_shown(top['format'])} is not an edit script of tam-edit")
         version = top.get("version", VERSION)
         if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= VERSION:
-            self.fail("version", f"{version!r} is unknown here (newest: {VERSION}): use a newer tam-edit")
+            self.fail("version", f"{_shown(version)} is unknown here (newest: {VERSION}): use a newer tam-edit")
         objects = tuple(
             self.object(item, f"objects[{index}]")
             for index, item in enumerate(self.list(top.get("objects", []), "objects"))
@@ -259,17 +299,12 @@ class _Reader:
         known = {"path", "digest", "frame_rate", "allow_truncated"}
         given = self.mapping(tree, "source", known, {"path", "digest"})
         rate = given.get("frame_rate")
-        try:
-            frame_rate = None if rate is None else Fraction(str(rate))
-        except (ValueError, ZeroDivisionError):
-            self.fail("source.frame_rate", f'{rate!r}: write frames a second, such as "25" or "30000/1001"')
-        if frame_rate is not None and not 0 < frame_rate <= 100000:
-            self.fail("source.frame_rate", f"{rate!r}: frames a second are more than 0")
+        frame_rate = None if rate is None else self.rate(rate, "source.frame_rate")
         path, digest = given["path"], given["digest"]
         if not isinstance(path, str) or not path or "\0" in path:
-            self.fail("source.path", f"{path!r}: the path of a clip is needed")
+            self.fail("source.path", f"{_shown(path)}: the path of a clip is needed")
         if not isinstance(digest, str):
-            self.fail("source.digest", f"{digest!r}: text is needed")
+            self.fail("source.digest", f"{_shown(digest)}: text is needed")
         return ScriptSource(
             path, digest, frame_rate, self.flag(given.get("allow_truncated", False), "source.allow_truncated")
         )
@@ -277,7 +312,9 @@ class _Reader:
     def object(self, tree: Any, at: str) -> ScriptObject:
         given = self.mapping(tree, at, {"name", "prompts"}, {"name"})
         if not isinstance(given["name"], str):
-            self.fail(f"{at}.name", f"{given['name']!r}: text is needed")
+            self.fail(f"{at}.name", f"{_shown(given['name'])}: text is needed")
+        if len(given["name"]) > MOST_NAME_SIGNS:
+            self.fail(f"{at}.name", f"{len(given['name'])} signs: a name has at most {MOST_NAME_SIGNS}")
         try:
             check_name(given["name"])
         except PromptError as error:
@@ -315,11 +352,12 @@ class _Reader:
         given = self.mapping(tree, "settings", fields, set())
         for name in ("segmenter", "tracker", "inpainter"):
             if not isinstance(given.get(name, ""), str):
-                self.fail(f"settings.{name}", f"{given[name]!r}: the name of an engine is needed")
+                self.fail(f"settings.{name}", f"{_shown(given[name])}: the name of an engine is needed")
         if given.get("dilate_px") is not None:
             self.whole(given["dilate_px"], "settings.dilate_px")
         if given.get("feather_px") is not None:
-            self.number(given["feather_px"], "settings.feather_px")
+            # A float as from the command line: 2 and 2.0 must not give two keys.
+            given["feather_px"] = self.number(given["feather_px"], "settings.feather_px")
         try:
             return Settings(**given)
         except PromptError as error:
@@ -333,11 +371,11 @@ class _Reader:
         if len(size) != 2 or not isinstance(given["counts"], str):
             self.fail(at, 'a mask is {"size_wh": [width, height], "counts": "COCO run lengths"}')
         width, height = (self.whole(side, f"{at}.size_wh") for side in size)
-        if not (0 < width <= 65536 and 0 < height <= 65536):
+        if not (0 < width <= MOST_SIDE_PX and 0 < height <= MOST_SIDE_PX):
             self.fail(f"{at}.size_wh", f"{width}x{height} is no size of a picture")
         stored = StoredMask((width, height), given["counts"])
         try:
-            stored.mask()
+            stored.check()
         except MaskError as error:
             self.fail(f"{at}.counts", str(error))
         return stored
@@ -348,49 +386,68 @@ class _Reader:
             place = f"{at}[{index}]"
             pair = self.list(item, place)
             if len(pair) != 2:
-                self.fail(place, f"{item!r}: a point is [x, y]")
+                self.fail(place, f"{_shown(item)}: a point is [x, y]")
             found.append((self.number(pair[0], place), self.number(pair[1], place)))
         return tuple(found)
 
     def box(self, tree: Any, at: str) -> tuple[float, float, float, float]:
         sides = [self.number(side, at) for side in self.list(tree, at)]
         if len(sides) != 4:
-            self.fail(at, f"{tree!r}: a box is [x0, y0, x1, y1]")
+            self.fail(at, f"{_shown(tree)}: a box is [x0, y0, x1, y1]")
         return sides[0], sides[1], sides[2], sides[3]
 
     def mapping(self, tree: Any, at: str, known: set[str], needed: set[str]) -> dict[str, Any]:
         if not isinstance(tree, dict):
-            self.fail(at, f"an object with {', '.join(sorted(known))} is needed, not {type(tree).__name__}")
+            self.fail(at, f"{_shown(tree)}: an object with {', '.join(sorted(known))} is needed")
+        if isinstance(tree, _Repeated):
+            self.fail(f"{at}.{_short(tree.name)}".lstrip("."), "is there twice: join the two into one")
         for name in tree:
             if name not in known:
                 close = difflib.get_close_matches(name, known, 1)
-                self.fail(f"{at}.{name}".lstrip("."), "is unknown" + (f": do you mean {close[0]!r}?" if close else ""))
+                self.fail(
+                    f"{at}.{_short(name)}".lstrip("."), "is unknown" + (f": do you mean {close[0]!r}?" if close else "")
+                )
         for name in sorted(needed - tree.keys()):
             self.fail(f"{at}.{name}".lstrip("."), "is missing")
         return dict(tree)
 
     def list(self, tree: Any, at: str) -> list[Any]:
         if not isinstance(tree, list):
-            self.fail(at, f"{tree!r}: a list is needed")
+            self.fail(at, f"{_shown(tree)}: a list is needed")
         return list(tree)
 
     def whole(self, tree: Any, at: str) -> int:
         if not isinstance(tree, int) or isinstance(tree, bool) or not 0 <= tree < 2**31:
-            self.fail(at, f"{tree!r}: a whole number from 0 is needed")
+            self.fail(at, f"{_shown(tree)}: a whole number from 0 is needed")
         return int(tree)
 
     def number(self, tree: Any, at: str) -> float:
-        if not isinstance(tree, int | float) or isinstance(tree, bool) or not math.isfinite(tree):
-            self.fail(at, f"{tree!r}: a number is needed")
+        if not isinstance(tree, int | float) or isinstance(tree, bool) or not abs(tree) <= MOST_NUMBER:
+            self.fail(at, f"{_shown(tree)}: a number is needed")
         return float(tree)
+
+    def rate(self, tree: Any, at: str) -> Fraction:
+        words = str(tree) if isinstance(tree, int | float | str) and not isinstance(tree, bool) else ""
+        if not _FRAME_RATE.fullmatch(words) or not 0 < Fraction(words) <= MOST_FRAMES_A_SECOND:
+            self.fail(at, f'{_shown(tree)}: write frames a second, such as "25" or "30000/1001"')
+        return Fraction(words)
 
     def flag(self, tree: Any, at: str) -> bool:
         if not isinstance(tree, bool):
-            self.fail(at, f"{tree!r}: true or false is needed")
+            self.fail(at, f"{_shown(tree)}: true or false is needed")
         return bool(tree)
 
     def fail(self, at: str, words: str) -> NoReturn:
         raise ScriptError(f"{self.origin}: {at or 'the top'}: {words}")
+
+
+def _shown(value: Any) -> str:
+    """A wrong value for a message, cut short: the place says where the rest is."""
+    return _SHORT.repr(value)
+
+
+def _short(name: str) -> str:
+    return name if name.isprintable() and len(name) <= 60 else _SHORT.repr(name)
 
 
 def _without_defaults(value: Any, always: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -422,7 +479,9 @@ def _pretty(tree: Any, indent: str = "") -> str:
         return "{\n" + ",\n".join(inner) + f"\n{indent}}}"
     if isinstance(tree, list) and any(isinstance(item, dict) for item in tree):
         return "[\n" + ",\n".join(deeper + _pretty(item, deeper) for item in tree) + f"\n{indent}]"
-    return json.dumps(tree, ensure_ascii=False)
+    line = json.dumps(tree, ensure_ascii=False)
+    # File names may hold bytes that are no text, or signs that nobody sees: those are written as escapes.
+    return line if line.isprintable() else json.dumps(tree)
 
 
 def mask_from_picture(pixels: np.ndarray[Any, Any], size_wh: tuple[int, int], what: str) -> Mask:

@@ -118,6 +118,8 @@ def _runs(frames: Sequence[int]) -> Iterator[tuple[int, int]]:
 def frames_in_words(frames: Iterable[int], most: int = 4) -> str:
     """Say which frames, both ends included: "frame 3", "frames 0-29, 187-241"."""
     runs = list(_runs(sorted(set(frames))))
+    if not runs:
+        return "no frames"
     shown = ", ".join(str(start) if start == last else f"{start}-{last}" for start, last in runs[:most])
     more = f" and {len(runs) - most} more stretches" if len(runs) > most else ""
     single = len(runs) == 1 and runs[0][0] == runs[0][1]

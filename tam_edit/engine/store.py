@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import re
 import shutil
@@ -70,17 +71,13 @@ class Store:
     def record(self, key: str) -> Record | None:
         """Return what is known of a key, or None."""
         path = self._path(self._keys, key)
-        try:
-            text = path.read_bytes()
-        except FileNotFoundError:
+        text = self._read(path)
+        if text is None:
             return None
-        except OSError as error:
-            raise _unusable(self.root, error) from error
-        check, _, body = text.partition(b"\n")
-        if check.decode("ascii", "replace") != digest_bytes(body):
+        if not _is_sound(text):
             self._discard(path, f"cache record {key}")
             return None
-        fields = json.loads(body)
+        fields = json.loads(text.partition(b"\n")[2])
         _touch(path)
         return Record(key, tuple(fields["frames"]), fields["blobs"], fields["facts"])
 
@@ -96,7 +93,9 @@ class Store:
         for name, payload in (blobs or {}).items():
             digest = digests[name] = digest_bytes(payload)
             path = self._path(self._blobs, digest)
-            if not path.exists():
+            if path.exists():
+                _touch(path)
+            else:
                 self._write(path, payload)
         record = Record(key, tuple(frames), digests, dict(facts or {}))
         body = json.dumps(
@@ -106,7 +105,7 @@ class Store:
         return record
 
     def forget(self, key: str) -> None:
-        self._path(self._keys, key).unlink(missing_ok=True)
+        self._unlink(self._path(self._keys, key))
 
     # Blobs
 
@@ -120,15 +119,10 @@ class Store:
         """
         digest = record.blobs[name]
         path = self._path(self._blobs, digest)
-        try:
-            payload = path.read_bytes()
-        except FileNotFoundError as error:
-            self.forget(record.key)
-            raise EntryLost(record.key) from error
-        except OSError as error:
-            raise _unusable(self.root, error) from error
-        if digest_bytes(payload) != digest:
-            self._discard(path, f"cache entry {digest}")
+        payload = self._read(path)
+        if payload is None or digest_bytes(payload) != digest:
+            if payload is not None:
+                self._discard(path, f"cache entry {digest}")
             self.forget(record.key)
             raise EntryLost(record.key)
         _touch(path)
@@ -137,60 +131,67 @@ class Store:
     # Upkeep
 
     def size(self) -> StoreSize:
-        records = [path.stat().st_size for path in _files(self._keys)]
-        blobs = [path.stat().st_size for path in _files(self._blobs)]
-        return StoreSize(len(records), len(blobs), sum(records) + sum(blobs))
+        records, blobs = _by_age(self._keys), _by_age(self._blobs)
+        return StoreSize(len(records), len(blobs), sum(size for _, size, _ in records + blobs))
 
     def prune(self, limit_bytes: int | None = None, keep_since: float | None = None) -> StoreSize:
         """Drop blobs, least recently used first, until the store fits; return what was dropped.
 
-        keep_since: blobs used after this time (seconds since the epoch) stay, since a run may still read them.
-        Records go only when everything goes (limit 0).
+        keep_since: what was used after this time (seconds since the epoch) stays, since a run may still read it.
+        Records go only where the blobs were not enough: each is small and saves much work.
         """
         limit = self.limit_bytes if limit_bytes is None else limit_bytes
-        aged = []
-        for path in _files(self._blobs):
-            try:
-                status = path.stat()
-            except FileNotFoundError:
-                continue
-            aged.append((status.st_mtime, status.st_size, path))
-        total = sum(size for _, size, _ in aged)
-        dropped = dropped_bytes = 0
-        for used, size, path in sorted(aged):
-            if total <= limit or (keep_since is not None and used >= keep_since):
-                break
-            path.unlink(missing_ok=True)
-            total -= size
-            dropped += 1
-            dropped_bytes += size
-        records = 0
-        if limit == 0:
-            for path in _files(self._keys):
-                records += 1
-                dropped_bytes += path.stat().st_size
-                path.unlink(missing_ok=True)
+        # A use is not noted when the last note is younger than this, so so much earlier ones count as used since.
+        keep_from = math.inf if keep_since is None else keep_since - _TOUCH_AFTER_S
+        records, blobs = _by_age(self._keys), _by_age(self._blobs)
+        total = sum(size for _, size, _ in records + blobs)
+        dropped = {True: 0, False: 0}
+        dropped_bytes = 0
+        for is_blob, entries in ((True, blobs), (False, records)):
+            for used, size, path in entries:
+                if total <= limit or used >= keep_from:
+                    break
+                self._unlink(path)
+                total -= size
+                dropped[is_blob] += 1
+                dropped_bytes += size
         self._sweep_temporary()
-        return StoreSize(records, dropped, dropped_bytes)
+        return StoreSize(dropped[False], dropped[True], dropped_bytes)
 
     def verify(self) -> list[str]:
         """Read everything; return and remove what is damaged, in words."""
         damaged = []
         for path in _files(self._blobs):
-            if digest_bytes(path.read_bytes()) != path.parent.name + path.name:
+            payload = self._read(path)
+            if payload is not None and digest_bytes(payload) != path.parent.name + path.name:
                 damaged.append(f"blob {path.parent.name}{path.name}")
-                path.unlink(missing_ok=True)
+                self._unlink(path)
         for path in _files(self._keys):
-            check, _, body = path.read_bytes().partition(b"\n")
-            if check.decode("ascii", "replace") != digest_bytes(body):
+            text = self._read(path)
+            if text is not None and not _is_sound(text):
                 damaged.append(f"record {path.parent.name}{path.name}")
-                path.unlink(missing_ok=True)
+                self._unlink(path)
         return damaged
 
     def _path(self, folder: Path, digest: str) -> Path:
         if not _DIGEST.fullmatch(digest):
             raise ValueError(f"{digest!r} is not a digest")
         return folder / digest[:2] / digest[2:]
+
+    def _read(self, path: Path) -> bytes | None:
+        """A file's bytes; None when it is not there (any more)."""
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise _unusable(self.root, error) from error
+
+    def _unlink(self, path: Path) -> None:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise _unusable(self.root, error) from error
 
     def _write(self, path: Path, payload: bytes) -> None:
         try:
@@ -209,7 +210,7 @@ class Store:
 
     def _discard(self, path: Path, what: str) -> None:
         self.warnings.append(f"{what} is damaged (in {self.root}): removed, it is made again")
-        path.unlink(missing_ok=True)
+        self._unlink(path)
 
     def _sweep_temporary(self) -> None:
         for path in _files(self._temporary):
@@ -226,6 +227,24 @@ def _files(folder: Path) -> Iterator[Path]:
             yield from (Path(place, name) for name in names)
 
 
+def _by_age(folder: Path) -> list[tuple[float, int, Path]]:
+    """(last use, bytes, path) of every file, the longest unused first."""
+    found = []
+    for path in _files(folder):
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            continue  # another process pruned it
+        found.append((status.st_mtime, status.st_size, path))
+    return sorted(found)
+
+
+def _is_sound(text: bytes) -> bool:
+    """Whether a record is as it was written: its first line is the digest of the rest."""
+    check, _, body = text.partition(b"\n")
+    return check.decode("ascii", "replace") == digest_bytes(body)
+
+
 def _touch(path: Path) -> None:
     """Note the use, at most every ten minutes: enough to find what is least recently used."""
     try:
@@ -237,7 +256,7 @@ def _touch(path: Path) -> None:
 
 def _unusable(root: Path, error: OSError) -> StoreError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        free = shutil.disk_usage(root if root.exists() else root.parent).free
+        free = shutil.disk_usage(next(place for place in (root, *root.resolve().parents) if place.exists())).free
         return StoreError(
             f"no room left for the cache in {root} ({free / 2**20:.0f} MiB free): free some space, or run "
             "'tam-edit cache prune' on it; everything finished so far is kept"
