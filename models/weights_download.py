@@ -284,7 +284,8 @@ def _validator(answer: Response) -> str | None:
     tag = answer.headers.get("ETag")
     if tag is not None and not tag.startswith("W/"):
         return str(tag)
-    return answer.headers.get("Last-Modified")
+    modified = answer.headers.get("Last-Modified")
+    return None if modified is None else str(modified)
 
 
 def _length(answer: Response) -> int | None:

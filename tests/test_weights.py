@@ -16,14 +16,15 @@ import zipfile
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from tam_edit.models import catalogue, weights, weights_fetch
-from tam_edit.models.weights_download import Patience
 
 from tam_edit.cli.models import models
 from tam_edit.errors import UsageError, WeightsError, WeightsMissing, WeightsUnsafe
+from tam_edit.models import catalogue, weights, weights_fetch
+from tam_edit.models.weights_download import Patience
 
 # Where answers are cut: at the end of a block, since a break may lose a part of one.
 CUT = 9 << 15
@@ -42,6 +43,16 @@ CONTENT = checkpoint_bytes()
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
+class QuietServer(ThreadingHTTPServer):
+    """Connections that tests cut are no errors worth a traceback."""
+
+    daemon_threads = True
+    owner: Server
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        pass
+
+
 class Server:
     """A web server on the loopback; `behave` answers each request, `ranges` keeps what was asked for."""
 
@@ -49,9 +60,8 @@ class Server:
         self.ranges: list[str | None] = []
         self.if_ranges: list[str | None] = []
         self.behave: Callable[[Handler, int], None] = lambda handler, _turn: handler.serve()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._server.owner = self  # type: ignore[attr-defined]
+        self._server = QuietServer(("127.0.0.1", 0), Handler)
+        self._server.owner = self
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def url(self, path: str) -> str:
@@ -145,14 +155,14 @@ Replace = Callable[..., catalogue.WeightsEntry]
 
 
 @pytest.fixture
-def entry(server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Replace:  # noqa: ARG001
+def entry(server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Replace:
     """Put other facts into the catalogue for `xmem` (addresses on the local server)."""
 
     def replace(key: str = "xmem", **changes: object) -> catalogue.WeightsEntry:
         facts = catalogue.WEIGHTS[key]
-        values = {"addresses": (server.url(facts.file_name),), "sha256": SHA256, **changes}
+        values: dict[str, Any] = {"addresses": (server.url(facts.file_name),), "sha256": SHA256, **changes}
         changed = dataclasses.replace(facts, **values)
-        monkeypatch.setattr(weights, "WEIGHTS", {**weights.WEIGHTS, key: changed})
+        monkeypatch.setattr(weights, "WEIGHTS", {**catalogue.WEIGHTS, key: changed})
         return changed
 
     return replace
@@ -463,7 +473,12 @@ def test_proxies_are_honoured(server: Server, folder: Path, entry: Replace, monk
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
     asked: list[str] = []
-    server.behave = lambda handler, _turn: (asked.append(handler.path), handler.serve())[1]
+
+    def behave(handler: Handler, _turn: int) -> None:
+        asked.append(handler.path)
+        handler.serve()
+
+    server.behave = behave
     fetch()
     assert asked == ["http://weights.invalid/XMem.pth"]
     assert (folder / "XMem.pth").read_bytes() == CONTENT
@@ -575,7 +590,7 @@ def test_google_drive_goes_through_gdown(folder: Path, monkeypatch: pytest.Monke
 
 
 def test_google_drive_refuses(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    def download(url: str, output: str, **options: object) -> str:  # noqa: ARG001
+    def download(url: str, output: str, **options: object) -> str:
         raise sys.modules["gdown"].exceptions.FileURLRetrievalError("Too many users have viewed this file")
 
     monkeypatch.setitem(sys.modules, "gdown", _gdown(monkeypatch, download))
@@ -584,7 +599,7 @@ def test_google_drive_refuses(monkeypatch: pytest.MonkeyPatch, folder: Path) -> 
     assert not (folder / "E2FGVI-CVPR22.pth").exists()
 
 
-def test_google_drive_without_gdown(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:  # noqa: ARG001
+def test_google_drive_without_gdown(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     monkeypatch.setitem(sys.modules, "gdown", None)
     with pytest.raises(WeightsError, match="pip install gdown"):
         fetch("e2fgvi", accept_licence=True)
