@@ -160,9 +160,9 @@ class Routes:
 
     async def map(self, request: Request) -> Response:
         frame, digest = self._frame(request, check_digest=False), request.path_params["digest"]
-        payload = await run_in_threadpool(self.studio.open_desk.map_png, frame, digest)
-        if payload is None:
-            return _missing("these masks have changed")
+        payload, current = await run_in_threadpool(self.studio.open_desk.map_png, frame, digest)
+        if not current:  # the mask has changed since the page was told: the new one, not to be kept under the old name
+            return Response(payload, media_type="image/png", headers={"Cache-Control": "no-store"})
         return _kept(request, payload, "image/png", digest)
 
     async def result_frame(self, request: Request) -> Response:

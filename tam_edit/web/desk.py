@@ -168,14 +168,14 @@ class Desk:
         with self._loading:
             return item.load()
 
-    def map_png(self, frame: int, digest: str) -> bytes | None:
-        """A frame's map as PNG if it is still the one of this digest."""
+    def map_png(self, frame: int, digest: str) -> tuple[bytes, bool]:
+        """A frame's map as PNG as it is now, and whether that is still the one of this digest."""
         item = self.known.shown.get(frame)
-        if item is None or item.digest != digest:
-            return None
         label_map = self.label_map(frame)
+        if item is None or item.digest != digest:
+            return map_png(label_map), False
         self._areas[digest] = np.bincount(label_map.reshape(-1), minlength=256).tolist()
-        return map_png(label_map)
+        return map_png(label_map), True
 
     def areas(self, stop: Callable[[], bool]) -> dict[int, list[int]]:
         """Pixels of each label on all frames that are known, counted once for each digest."""

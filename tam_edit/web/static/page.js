@@ -11,7 +11,7 @@ const START_AT_ONCE = 60; // frames of work below which a run begins without ask
 
 const app = {
   state: null, track: null, times: [0, 1], frame: 0, object: "", drafts: [], tool: "include",
-  overlay: "tint", compare: "", result: "", playing: 0, lastShown: -1, candidates: [], candidate: 0, saying: null,
+  overlay: "tint", compare: "", result: "", playing: 0, lastShown: -1, candidates: [], candidate: 0, saying: null, pending: null,
 
   label() { const found = app.state.objects.find((item) => item.name === app.object); return found ? found.label : 0; },
   prompt() { const found = app.state.objects.find((item) => item.name === app.object); return found && found.prompts.find((one) => one.frame === app.frame); },
@@ -100,25 +100,24 @@ const app = {
   },
   async tell(said) {
     if (!app.object) app.newObject();
-    const frame = app.frame, object = app.object, began = performance.now();
-    // One after the other: a later click builds on what the one before it said.
-    const former = app.saying;
-    const mine = (async () => {
-      if (former) await former.catch(() => {});
-      const answer = await post("/api/say", { object, frame, ...said });
-      app.drafts = app.drafts.filter((name) => name !== object);
-      app.candidates = answer.candidates;
-      if (app.track) { app.track.maps[frame] = answer.map; app.track.states = app.track.states.slice(0, frame) + "3" + app.track.states.slice(frame + 1); }
-      took(answer.state);
-      if (!app.track) await loadTrack();
-      const url = stage.mapUrl(frame);
-      if (url) await maps.load(url).catch(() => {});
+    const mine = { object: app.object, frame: app.frame, said }, former = app.saying, began = performance.now();
+    app.pending = mine;
+    applyPending();
+    show();
+    // One after the other; what a newer one on the same frame says includes this one, so that one alone is sent.
+    app.saying = (async () => {
+      if (former) await former;
+      const newer = app.pending;
+      if (newer !== mine && newer.object === mine.object && newer.frame === mine.frame && !said.mask) return;
+      try { await sendSaying(mine); } catch (error) {
+        app.say(error.message, true);
+        if (app.pending === mine) { app.pending = null; took(await get("/api/state")); }
+      }
       document.body.dataset.clickMs = Math.round(performance.now() - began);
-      if (said.candidate !== undefined && app.candidates.length) app.say(`Candidate ${said.candidate + 1} of ${app.candidates.length}: ${app.candidates[said.candidate].name}`);
     })();
-    app.saying = mine;
-    try { await mine; } catch (error) { app.say(error.message, true); }
-    if (app.saying === mine) app.saying = null;
+    const saying = app.saying;
+    await saying.catch((error) => app.say(error.message, true));
+    if (app.saying === saying) app.saying = app.pending = null;
     show();
   },
   unmark: (name, frame) => change("/api/unmark", { object: name, frame }),
@@ -159,6 +158,31 @@ const app = {
   async reloadTrack() { app.track = null; await loadTrack(); show(); },
 };
 
+// What was said a moment ago is shown before the server has answered, and over its answers to what came before.
+function applyPending() {
+  if (!app.pending || app.pending.said.mask) return;
+  const { object, frame, said } = app.pending;
+  let item = app.state.objects.find((one) => one.name === object);
+  if (!item) app.state.objects.push(item = { name: object, label: app.state.objects.length + 1, prompts: [] });
+  const former = item.prompts.find((one) => one.frame === frame);
+  const prompt = { points: [], negative: [], box: null, candidate: 0, correction: Boolean(former && former.correction), ...said, frame, kind: said.absent ? "absent" : "clicks" };
+  item.prompts = [...item.prompts.filter((one) => one !== former), prompt].sort((a, b) => a.frame - b.frame);
+  app.drafts = app.drafts.filter((name) => name !== object);
+}
+
+async function sendSaying({ object, frame, said }) {
+  const answer = await post("/api/say", { object, frame, ...said });
+  app.drafts = app.drafts.filter((name) => name !== object);
+  app.candidates = answer.candidates;
+  took(answer.state);
+  if (!app.track) await loadTrack();
+  else { app.track.maps[frame] = answer.map; app.track.states = app.track.states.slice(0, frame) + "3" + app.track.states.slice(frame + 1); }
+  const url = stage.mapUrl(frame);
+  if (url) await maps.load(url).catch(() => {});
+  stage.draw();
+  if (said.candidate !== undefined && app.candidates.length) app.say(`Candidate ${said.candidate + 1} of ${app.candidates.length}: ${app.candidates[said.candidate].name}`);
+}
+
 // State from the server
 
 async function change(path, values) {
@@ -170,6 +194,7 @@ function took(state) {
   const first = !app.state || !app.state.project;
   const before = app.state;
   app.state = state;
+  if (state.project) applyPending();
   place("lost").hidden = true;
   place("problem").hidden = !state.problem;
   place("problem").textContent = state.problem || "";
