@@ -11,8 +11,9 @@ that others use, set OMP_NUM_THREADS=1 and compare those.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import cv2
@@ -107,12 +108,12 @@ def psnr(result: NDArray[np.uint8] | None, exact: NDArray[np.uint8] | None, shot
     return f"{10 * np.log10(255**2 / max(error, 1e-9)):.1f}"
 
 
-def main() -> None:
+def main(arguments: Sequence[str] = ()) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--only", default="plain,upstream,windowed,windowed-bf16,small,small-bf16")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     wanted = options.only.split(",")
     shot = clip(options.frames, 432, 240, lambda mask, _: mask)
     large = clip(options.frames, 1280, 720, small_hole)
@@ -155,4 +156,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
