@@ -1,0 +1,1 @@
+"""Networks and engines: tensors and arrays in, tensors and arrays out; importable without torch."""
