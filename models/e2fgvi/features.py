@@ -7,8 +7,9 @@ from collections.abc import Callable, Hashable, Sequence
 from itertools import pairwise
 
 import torch
-from tam_edit.models.e2fgvi.network import E2FGVI, Flows
 from torch import Tensor
+
+from tam_edit.models.e2fgvi.network import E2FGVI, Flows
 
 #: Gives the network's input [1, 3, H, W] under a key: a frame number, or a frame and its crop.
 Picture = Callable[[Hashable], Tensor]

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
+
+from tam_edit.errors import UsageError
 from tam_edit.models.e2fgvi.features import FeatureStore
 from tam_edit.models.e2fgvi.network import E2FGVI, MULTIPLE_HW
 from tam_edit.models.e2fgvi.pictures import (
@@ -22,9 +25,6 @@ from tam_edit.models.e2fgvi.pictures import (
 )
 from tam_edit.models.e2fgvi.regions import Region, find_regions
 from tam_edit.models.e2fgvi.windows import End, FillSettings, Window, weights, window, windows_of
-from torch import Tensor
-
-from tam_edit.errors import UsageError
 
 _WHOLE = "the whole picture is masked"
 _HIDDEN = (

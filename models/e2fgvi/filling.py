@@ -8,13 +8,13 @@ from typing import IO, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tam_edit.errors import MaskError, UsageError
 from tam_edit.models.e2fgvi import upstream
 from tam_edit.models.e2fgvi.filler import Filler, told
 from tam_edit.models.e2fgvi.network import E2FGVI
 from tam_edit.models.e2fgvi.pictures import Frame, Mask, checked
 from tam_edit.models.e2fgvi.windows import FillSettings
-
-from tam_edit.errors import MaskError, UsageError
 
 Blend = Literal["windowed", "upstream"]
 Arrays = Iterable[NDArray[Any]] | NDArray[Any]

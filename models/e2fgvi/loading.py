@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 import torch
-from tam_edit.models.checkpoint import load_strict, read_state
-from tam_edit.models.e2fgvi.network import E2FGVI, Variant
 from torch import Tensor
 
 from tam_edit.errors import EngineError, WeightsMismatch
+from tam_edit.models.checkpoint import load_strict, read_state
+from tam_edit.models.e2fgvi.network import E2FGVI, Variant
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 # Constants that the network builds itself; official files hold them too.

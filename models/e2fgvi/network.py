@@ -9,13 +9,13 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tam_edit.errors import EngineError
 from tam_edit.models.e2fgvi.decoder import Decoder, Span
 from tam_edit.models.e2fgvi.flow import SpyNet
 from tam_edit.models.e2fgvi.propagation import CHANNELS, Propagation
 from tam_edit.models.e2fgvi.transformer import PADDING, PATCH, STRIDE, WINDOW, Block, Composition, Patches
-from torch import Tensor, nn
-
-from tam_edit.errors import EngineError
 
 Variant = Literal["hq", "base"]
 SHRINK = 4  # features are a quarter of the picture

@@ -6,8 +6,9 @@ from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
-from tam_edit.models.e2fgvi.flow import warp
 from torch import Tensor, nn
+
+from tam_edit.models.e2fgvi.flow import warp
 
 CHANNELS = 128
 GROUPS = 16

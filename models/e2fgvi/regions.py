@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
 from tam_edit.models.e2fgvi.network import BASE_HW, MULTIPLE_HW, Variant
 from tam_edit.models.e2fgvi.pictures import Mask, bounds, round_up
 from tam_edit.models.e2fgvi.windows import FillSettings

@@ -6,10 +6,11 @@ from collections.abc import Callable, Hashable, Iterator
 
 import numpy as np
 import torch
+from torch import Tensor
+
 from tam_edit.models.e2fgvi.features import FeatureStore
 from tam_edit.models.e2fgvi.network import BASE_HW, E2FGVI, MULTIPLE_HW
 from tam_edit.models.e2fgvi.pictures import Colours, Frame, Mask, masked_colours, mirrored, round_up, scaled_input
-from torch import Tensor
 
 STEP = 5  # centres lie this far apart, and neighbours reach as far to both sides
 REFERENCE_STEP = 10

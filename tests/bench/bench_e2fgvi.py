@@ -20,8 +20,8 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tam_edit.models import e2fgvi
 
+from tam_edit.models import e2fgvi
 from tests.e2fgvi import stand_in
 from tests.e2fgvi.plain import PlainE2FGVI
 from tests.support import PARITY

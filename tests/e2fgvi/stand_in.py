@@ -6,10 +6,11 @@ from functools import lru_cache
 from typing import cast
 
 import torch
+from torch import Tensor
+
 from tam_edit.models import e2fgvi
 from tam_edit.models.e2fgvi.loading import manifest
 from tam_edit.models.e2fgvi.network import Flows, Variant
-from torch import Tensor
 
 
 def state(variant: Variant, seed: int = 0) -> dict[str, Tensor]:

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tam_edit.models import e2fgvi
 
 from tam_edit.errors import EngineError, MaskError, MaskSizeMismatch, UsageError
+from tam_edit.models import e2fgvi
 from tests.e2fgvi import stand_in
 from tests.e2fgvi.test_network import recorded_network
 from tests.support import PARITY, needs_parity

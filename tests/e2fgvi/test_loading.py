@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
+
+from tam_edit.errors import EngineError, WeightsMismatch, WeightsMissing
 from tam_edit.models import e2fgvi
 from tam_edit.models.e2fgvi.loading import manifest
 from tam_edit.models.e2fgvi.network import Variant
-
-from tam_edit.errors import EngineError, WeightsMismatch, WeightsMissing
 from tests.e2fgvi import stand_in
 from tests.support import PARITY, needs_parity
 

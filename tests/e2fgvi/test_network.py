@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tam_edit.models import e2fgvi
-from tam_edit.models.e2fgvi import transformer
-from tam_edit.models.e2fgvi.network import Trace, Variant
-from tam_edit.models.e2fgvi.propagation import sample_taps
 from torch import Tensor
 from torchvision.ops import deform_conv2d
 
 from tam_edit.errors import EngineError
+from tam_edit.models import e2fgvi
+from tam_edit.models.e2fgvi import transformer
+from tam_edit.models.e2fgvi.network import Trace, Variant
+from tam_edit.models.e2fgvi.propagation import sample_taps
 from tests.e2fgvi import stand_in
 from tests.e2fgvi.plain import PlainE2FGVI
 from tests.support import PARITY, needs_parity

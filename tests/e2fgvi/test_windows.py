@@ -7,11 +7,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
+from tam_edit.errors import UsageError
 from tam_edit.models import e2fgvi
 from tam_edit.models.e2fgvi.regions import find_regions
 from tam_edit.models.e2fgvi.windows import End, weights, window, windows_of
-
-from tam_edit.errors import UsageError
 
 SETTINGS = e2fgvi.FillSettings(chunk=8, overlap=3, reference_span=30)
 
