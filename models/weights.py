@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tam_edit.models.catalogue import ENGINE_WEIGHTS, WEIGHTS, WeightsEntry
-
 from tam_edit.errors import UsageError, WeightsMissing, WeightsUnsafe
+from tam_edit.models.catalogue import ENGINE_WEIGHTS, WEIGHTS, WeightsEntry
 
 FOLDER_VARIABLE = "TAM_EDIT_WEIGHTS"
 _BLOCK = 1 << 20

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from tam_edit.errors import OutputUnwritable, UsageError, WeightsError, WeightsMissing, WeightsUnsafe
 from tam_edit.models import weights
 from tam_edit.models.catalogue import WeightsEntry
 from tam_edit.models.weights_download import CopyDownloader, DriveDownloader, Patience, Progress, Refused, Resuming
-
-from tam_edit.errors import OutputUnwritable, UsageError, WeightsError, WeightsMissing, WeightsUnsafe
 
 _BEGINNINGS = (b"PK\x03\x04", b"\x80")
 _DRIVE_HOSTS = ("drive.google.com", "docs.google.com", "drive.usercontent.google.com")

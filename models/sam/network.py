@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from tam_edit.models.checkpoint import load_strict, read_state
-from tam_edit.models.sam.encoder import Encoder
 from torch import Tensor
 
 from tam_edit.errors import EngineError, WeightsMismatch
+from tam_edit.models.checkpoint import load_strict, read_state
+from tam_edit.models.sam.encoder import Encoder
 
 Precision = Literal["fp32", "bf16", "fp16"]
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

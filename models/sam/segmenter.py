@@ -10,11 +10,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import ArrayLike, NDArray
-from tam_edit.models.sam.network import SamNetwork
-from tam_edit.models.sam.prompts import box_around, fitted_size, mask_logits, points_inside
 from torch import Tensor
 
 from tam_edit.errors import PromptError, UsageError
+from tam_edit.models.sam.network import SamNetwork
+from tam_edit.models.sam.prompts import box_around, fitted_size, mask_logits, points_inside
 
 Box = tuple[float, float, float, float]
 # How far the threshold is moved either way for the stability, as in SAM's automatic mask generator.

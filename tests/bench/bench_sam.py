@@ -14,6 +14,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from segment_anything import sam_model_registry
+
 from tam_edit.models import sam
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 import torch
+
 from tam_edit.models.sam import encoder as fast
 from tam_edit.models.sam.encoder import Encoder
-
 from tests.sam.support import small_encoder
 
 CASES: list[dict[str, Any]] = [

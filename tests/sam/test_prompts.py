@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tam_edit.models import sam
-from tam_edit.models.sam.prompts import fitted_size
 
 from tam_edit.errors import MaskEmpty, MaskSizeMismatch, PromptError
+from tam_edit.models import sam
+from tam_edit.models.sam.prompts import fitted_size
 
 
 def test_polyline_is_sampled_evenly_along_its_length() -> None:

@@ -13,8 +13,6 @@ import torch
 from numpy.typing import NDArray
 from segment_anything import SamPredictor
 from segment_anything.utils.amg import calculate_stability_score
-from tam_edit.models import sam
-from tam_edit.models.sam.segmenter import Embedding
 
 from tam_edit.errors import (
     EngineError,
@@ -26,6 +24,8 @@ from tam_edit.errors import (
     WeightsMissing,
     WeightsUnsafe,
 )
+from tam_edit.models import sam
+from tam_edit.models.sam.segmenter import Embedding
 from tests.sam.support import picture, small_sam
 
 HEIGHT, WIDTH = 90, 151
@@ -268,6 +268,7 @@ def test_bfloat16_option(package: Any, embedding: Embedding) -> None:
 @pytest.mark.parametrize("variant", ["vit_b", "vit_l", "vit_h"])
 def test_official_sizes_are_known_by_their_tensors(variant: str) -> None:
     from segment_anything import sam_model_registry
+
     from tam_edit.models.sam.network import VARIANTS, _build, _Shape
 
     with torch.device("meta"):
