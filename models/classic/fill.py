@@ -112,7 +112,7 @@ class Filler:
                 f"frames {start}:{stop} are no chunk: they come {self.chunk} at a time from the shot's start"
             )
         for index in range(start, stop):
-            yield self._filled(index)
+            yield self.frame(index)
 
     def _checked(self, index: int) -> tuple[Rgb, Bools]:
         rgb, mask = self._read(index)
@@ -131,7 +131,8 @@ class Filler:
         self._shape = rgb.shape
         return rgb, np.asarray(mask, bool)
 
-    def _filled(self, index: int) -> Rgb:
+    def frame(self, index: int) -> Rgb:
+        """One filled frame, the same bytes as in its chunk: uint8 [H, W, 3]. For previews."""
         rgb, mask = self._scene.picture(index)
         if not mask.any():
             return rgb

@@ -11,6 +11,8 @@ from tam_edit.models.classic.fill_membrane import Bools, Floats
 RADIUS = 2  # patches of 5x5, at every level
 ROUNDS = (4, 3, 2)  # match and vote so often: coarsest level, those between, finest
 DEPTH_LOSS = 0.3  # per pixel of depth: what is known reaches inwards, guesses do not reach outwards
+MOST_PX = 500  # unknown pixels the coarsest level may have
+MOST_CHOICES = 1200  # patches looked through for each of them
 SEED = 20260
 Indices = NDArray[np.int64]
 
@@ -22,9 +24,7 @@ def synthesised(image: Floats, unknown: Bools, usable: Bools) -> NDArray[np.int6
     usable. PatchMatch (Barnes et al. 2009) between voting rounds (Wexler et al. 2007), random numbers seeded.
     """
     levels = [(image, unknown, usable)]
-    while len(levels) < 5 and min(unknown.shape) >= 48:
-        if cv2.distanceTransform(unknown.astype(np.uint8), cv2.DIST_L2, 5).max() < 5:
-            break
+    while int(unknown.sum()) > MOST_PX and min(unknown.shape) >= 32:
         image, unknown, usable = _halved(image, unknown, usable)
         levels.append((image, unknown, usable))
     while levels and not _sources(levels[-1][2]).any():
@@ -61,6 +61,7 @@ def _grown_in(image: Floats, unknown: Bools, usable: Bools) -> Floats:
     side = 2 * RADIUS + 1
     known = _patches(image)
     offered = np.flatnonzero(_sources(usable).ravel())
+    offered = offered[:: -(-len(offered) // MOST_CHOICES)]
     choice = known[offered].reshape(len(offered), side * side, 3)
     filled = cv2.copyMakeBorder(image, RADIUS, RADIUS, RADIUS, RADIUS, cv2.BORDER_REFLECT_101)
     border = cv2.copyMakeBorder(unknown.astype(np.uint8), RADIUS, RADIUS, RADIUS, RADIUS, cv2.BORDER_CONSTANT, value=1)
@@ -74,7 +75,8 @@ def _grown_in(image: Floats, unknown: Bools, usable: Bools) -> Floats:
         if not seen.any():
             continue
         wanted = filled[window].reshape(-1, 3)[seen]
-        apart = ((choice[:, seen] - wanted) ** 2).sum((1, 2))
+        apart = choice[:, seen] - wanted
+        apart = np.einsum("nkc,nkc->n", apart, apart)
         filled[y + RADIUS, x + RADIUS] = choice[int(apart.argmin()), side * side // 2]
         there[y + RADIUS, x + RADIUS] = True
     return np.ascontiguousarray(filled[RADIUS:-RADIUS, RADIUS:-RADIUS])

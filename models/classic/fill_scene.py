@@ -77,7 +77,7 @@ class Scene:
         self._pairs: Recent[tuple[Step, Step]] = Recent(limit)
         self._walks: Recent[Matrix] = Recent(4096)
         self._jumps: Recent[Matrix] = Recent(4096)
-        self._dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         self.size_wh = (0, 0)  # of the picture
         self.work_wh = (0, 0)  # of the small frames
 

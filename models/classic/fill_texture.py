@@ -64,4 +64,4 @@ def fetched(scene: Scene, index: int, points: Floats, anchors: list[tuple[int, f
         share = np.where(inside(source, scene.size_wh), np.float32(weight), np.float32(0))
         total += share[:, None] * sampled(rgb, source, cv2.INTER_CUBIC)
         mass += share
-    return total / np.maximum(mass, 1e-6)[:, None], mass
+    return (total / np.maximum(mass, 1e-6)[:, None]).astype(np.float32), mass
