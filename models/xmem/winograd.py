@@ -26,9 +26,12 @@ class Winograd:
 
     def __init__(self, weight: Tensor) -> None:
         outputs, kernel, inputs = (torch.tensor(matrix, dtype=torch.float64) for matrix in _matrices())
-        moved = torch.einsum("ai,bj,ocij->abco", kernel, kernel, weight.double().cpu())
-        self.outputs, self.inputs = weight.shape[0], weight.shape[1]
-        self.weight = moved.reshape(_SIDE * _SIDE, self.inputs, self.outputs).to(weight)
+        self.outputs, self.inputs = weight.shape[:2]
+        self.weight = weight.new_empty((_SIDE * _SIDE, self.inputs, self.outputs))
+        for start in range(0, self.outputs, 64):  # in parts, for what is between is eight times as large
+            part = weight[start : start + 64].double()
+            moved = torch.einsum("ai,bj,ocij->abco", kernel, kernel, part)
+            self.weight[:, :, start : start + 64] = moved.reshape(_SIDE * _SIDE, self.inputs, -1)
         self.enter = inputs.to(weight)
         self.leave = outputs.to(weight)
 

@@ -24,7 +24,7 @@ def test_restored_equals_unbroken(state: State, tmp_path, precision: str) -> Non
             tracker.memorise(clip[20], {1: truth[20][1]})
         outs.append(tracker.step(frame, masks.get(index), cut=index == 13))
         snapshots.append(tracker.snapshot())
-    for at in (0, 5, 9, 12, 18):
+    for at in (4, 12, 18):
         np.savez(tmp_path / "state.npz", **snapshots[at])  # survives storage without pickles
         with np.load(tmp_path / "state.npz", allow_pickle=False) as stored:
             other = new(network)
