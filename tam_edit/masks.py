@@ -55,6 +55,19 @@ def check_label_map(array: NDArray[Any], size_wh: tuple[int, int], what: str = "
     return np.ascontiguousarray(array, dtype=np.uint8)
 
 
+def fitted(array: NDArray[Any], size_wh: tuple[int, int]) -> NDArray[Any] | None:
+    """The array [H, W, ...] at the frame's size when a side differs by one pixel from rounding elsewhere, else None.
+
+    The edge row or column is repeated or left out, so no pixel moves.
+    """
+    height, width = array.shape[:2]
+    if abs(width - size_wh[0]) > 1 or abs(height - size_wh[1]) > 1:
+        return None
+    rows = np.minimum(np.arange(size_wh[1]), height - 1)
+    columns = np.minimum(np.arange(size_wh[0]), width - 1)
+    return np.asarray(array[np.ix_(rows, columns)])
+
+
 def box_of(mask: NDArray[Any]) -> Box | None:
     """The tight box (x0, y0, x1, y1), half-open, around the non-zero pixels; None where there are none."""
     rows = np.flatnonzero(mask.any(axis=1))

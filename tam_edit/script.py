@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from tam_edit.errors import MaskError, PromptError, ScriptError, UsageError
-from tam_edit.masks import Mask, check_counts, counts_from_text, mask_from_counts, rle_counts, rle_text
+from tam_edit.masks import Mask, check_counts, counts_from_text, fitted, mask_from_counts, rle_counts, rle_text
 
 FORMAT = "tam-edit"
 VERSION = 1
@@ -492,12 +492,9 @@ def mask_from_picture(pixels: np.ndarray[Any, Any], size_wh: tuple[int, int], wh
     flat = pixels if pixels.ndim == 2 else pixels[..., : min(pixels.shape[2], 3)].any(axis=2)
     mask = np.asarray(flat != 0)
     height, width = mask.shape
-    if (width, height) == size_wh:
-        return mask
-    if abs(width - size_wh[0]) > 1 or abs(height - size_wh[1]) > 1:
+    same = fitted(mask, size_wh)
+    if same is None:
         raise PromptError(
             f"{what} is {width}x{height}, the picture {size_wh[0]}x{size_wh[1]}: give a mask of the picture's size"
         )
-    rows = np.minimum(np.arange(size_wh[1]), height - 1)
-    columns = np.minimum(np.arange(size_wh[0]), width - 1)
-    return np.asarray(mask[np.ix_(rows, columns)])
+    return same

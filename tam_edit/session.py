@@ -370,13 +370,12 @@ class Edit:
 
         def change(script: EditScript) -> EditScript:
             for label, name in enumerate(found.names, start=1):
-                seen = False
                 for frame, label_map in sorted(found.keyframes.items()):
                     mask = label_map == label
-                    # Before its first mask an object is not spoken of: it may simply not have been marked yet.
-                    if not mask.any() and not seen:
+                    # An object that a frame does not show is absent only where a neighbouring frame is given too:
+                    # sparse masks often show just the object that they add.
+                    if not mask.any() and not {frame - 1, frame + 1} & found.keyframes.keys():
                         continue
-                    seen = True
                     prompt = Prompt(mask=StoredMask.of(mask)) if mask.any() else Prompt(absent=True)
                     script = script.marked(name, frame, prompt)
                     said[name].append(frame)

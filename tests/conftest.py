@@ -6,13 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.scenes import simple_engines, write_clip
+from tests import scenes
 
 
 @pytest.fixture
 def quick_engines(monkeypatch: pytest.MonkeyPatch) -> None:
     """Simple engines in place of whatever is installed, so that a test sees what the stages do."""
-    engines = simple_engines()
+    engines = scenes.simple_engines()
+    monkeypatch.setattr("tam_edit.pipelines.engines.resolve", lambda settings, options: engines)
+
+
+@pytest.fixture
+def still_engines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Engines that cost next to nothing, for large clips."""
+    engines = scenes.still_engines()
     monkeypatch.setattr("tam_edit.pipelines.engines.resolve", lambda settings, options: engines)
 
 
@@ -25,10 +32,10 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 @pytest.fixture(scope="session")
 def ball_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """80 frames of a red ball in one shot."""
-    return write_clip(tmp_path_factory.mktemp("clips") / "ball.mp4")
+    return scenes.write_clip(tmp_path_factory.mktemp("clips") / "ball.mp4")
 
 
 @pytest.fixture(scope="session")
 def cut_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """60 frames, cuts at 20 and 40, the ball in all three shots."""
-    return write_clip(tmp_path_factory.mktemp("clips") / "cut.mp4", frames=60, cuts=(20, 40))
+    return scenes.write_clip(tmp_path_factory.mktemp("clips") / "cut.mp4", frames=60, cuts=(20, 40))

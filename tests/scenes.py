@@ -144,6 +144,77 @@ class ColourTracker:
         self.colours = {int(name): value for name, value in state.items() if name != "steps"}
 
 
+class StillTracking:
+    """Repeats the masks of its keyframe: for large clips, where looking at every pixel takes long."""
+
+    identity = "still/1"
+    chunk = 64
+    crosses_cuts = False
+
+    def make(self) -> StillTracker:
+        return StillTracker()
+
+
+class StillTracker:
+    def __init__(self) -> None:
+        self.masks: dict[int, NDArray[Any]] = {}
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        return tuple(sorted(self.masks))
+
+    def step(
+        self, frame: Rgb, masks: Mapping[int, Mask] | None = None, *, last: bool = False, cut: bool = False
+    ) -> NDArray[np.float32]:
+        self.masks |= masks or {}
+        objects = np.stack([self.masks[label] for label in self.labels]).astype(np.float32)
+        return np.concatenate([1 - objects.max(axis=0, keepdims=True), objects])
+
+    def teach(self, frame: Rgb, masks: Mapping[int, Mask]) -> None:
+        pass
+
+    def trust(self) -> Mapping[int, Any]:
+        return {label: FixedTrust(0) for label in self.labels}
+
+    def snapshot(self) -> dict[str, NDArray[Any]]:
+        return {str(label): mask for label, mask in self.masks.items()}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        self.masks = {int(name): mask for name, mask in state.items()}
+
+
+class GreyFilling:
+    """Fills holes with grey, whatever is around."""
+
+    identity = "grey/1"
+
+    def make(
+        self, read: Callable[[int], tuple[Rgb, Mask]], read_mask: Callable[[int], Mask], frame_count: int
+    ) -> GreyFiller:
+        return GreyFiller(read)
+
+
+class GreyFiller:
+    chunk = 16
+    warnings = ()
+
+    def __init__(self, read: Callable[[int], tuple[Rgb, Mask]]) -> None:
+        self.read = read
+
+    def looks(self, start: int, stop: int) -> range:
+        return range(0)
+
+    def reads(self, start: int, stop: int) -> range:
+        return range(start, stop)
+
+    def fill(self, start: int, stop: int) -> Iterator[Rgb]:
+        for at in range(start, stop):
+            rgb, hole = self.read(at)
+            filled = rgb.copy()
+            filled[hole] = 128
+            yield filled
+
+
 class FixedTrust:
     """Falls with the number of steps."""
 
@@ -196,6 +267,11 @@ class MeanFiller:
 def simple_engines(*, crosses_cuts: bool = False) -> Engines:
     names = {"segmenter": "square", "tracker": "colour", "inpainter": "mean"}
     return Engines(SquareSegmenter(), ColourTracking(crosses_cuts=crosses_cuts), MeanFilling(), names)
+
+
+def still_engines() -> Engines:
+    names = {"segmenter": "square", "tracker": "still", "inpainter": "grey"}
+    return Engines(SquareSegmenter(), StillTracking(), GreyFilling(), names)
 
 
 def like(rgb: Rgb, colour: NDArray[Any]) -> Mask:

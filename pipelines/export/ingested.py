@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tam_edit.errors import MaskError, SourceMissing
-from tam_edit.masks import LabelMap, Mask, check_label_map
+from tam_edit.masks import LabelMap, Mask, check_label_map, fitted
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,11 @@ class LabelBook:
 
     def add_map(self, index: int, label_map: LabelMap, names: Mapping[int, str], where: Path) -> None:
         """Take a whole label map, its labels named by `names` (else by number); raises MaskSizeMismatch."""
-        found = check_label_map(label_map, self._size_wh, str(where))
+        same = fitted(label_map, self._size_wh)
+        if same is not None and same.shape != label_map.shape:
+            height, width = label_map.shape
+            self.warnings.append(f"{where} is {width}x{height}, one pixel off the clip's size: its edge was fitted")
+        found = check_label_map(label_map if same is None else same, self._size_wh, str(where))
         lookup = np.zeros(256, np.uint8)
         for label in np.flatnonzero(np.bincount(found.reshape(-1), minlength=256)):
             if label:

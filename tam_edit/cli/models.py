@@ -254,4 +254,5 @@ def _print_table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
 
 
 def _print_json(answer: dict[str, Any]) -> None:
-    click.echo(json.dumps(answer, indent=2))
+    command = click.get_current_context().info_name
+    click.echo(json.dumps({"command": f"models {command}", "exit": 0, **answer}, indent=2))

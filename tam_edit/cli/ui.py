@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.command(epilog="Example: tam-edit ui clip.mp4")
 @click.argument("clip", type=click.Path(path_type=Path), required=False, metavar="[CLIP_OR_EDIT]")
 @click.option("--port", type=click.IntRange(0, 65535), default=8717, show_default=True, help="0 takes any free one.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen; beyond this machine a token is needed.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen; beyond loopback with a token.")
 @click.option("--demo", is_flag=True, help="Open the demo's clip.")
 @click.option(
     "--folder",
@@ -26,7 +26,14 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="Where new projects and sent clips go (here).",
 )
-@click.option("--upload-limit", type=ByteSize(), default="4GB", show_default=True, metavar="SIZE", help="Largest file that may be sent.")
+@click.option(
+    "--upload-limit",
+    type=ByteSize(),
+    default="4GB",
+    show_default=True,
+    metavar="SIZE",
+    help="Largest file sent.",
+)
 @click.option("--browser/--no-browser", default=True, help="Open a browser window, or only say the address.")
 @engine_options
 @json_option
