@@ -2,7 +2,7 @@
 
 A tile of 4x4 outputs is computed from 6x6 inputs: both are transformed by small fixed matrices, and between them
 stand 36 matrix products in place of the sliding sum. Of the interpolation points in use, 0, 1, -1, 1/2, -2 lose the
-least precision: 1.5 times the rounding error of a direct convolution, where the usual 0, +-1, +-2 lose five times it.
+least precision: 1.6 times the rounding error of a direct convolution, where the usual 0, +-1, +-2 lose five times it.
 """
 
 from __future__ import annotations
