@@ -112,7 +112,7 @@ class Routes:
 
     # The page itself
 
-    async def page(self, request: Request) -> Response:
+    async def page(self, _: Request) -> Response:
         return self._file("index.html")
 
     async def static(self, request: Request) -> Response:
@@ -130,10 +130,10 @@ class Routes:
             return Response(status_code=204)
         return JSONResponse(await run_in_threadpool(self.studio.to_json))
 
-    async def times(self, request: Request) -> Response:
+    async def times(self, _: Request) -> Response:
         return JSONResponse(self.studio.times())
 
-    async def track(self, request: Request) -> Response:
+    async def track(self, _: Request) -> Response:
         return JSONResponse(await run_in_threadpool(self.studio.track_json))
 
     async def jpeg(self, request: Request) -> Response:
@@ -246,10 +246,10 @@ class Routes:
         name = _text((await _json(request)).get("object"), "object")
         return await self._changing(lambda: self.studio.open_desk.forget(name))
 
-    async def undo(self, request: Request) -> Response:
+    async def undo(self, _: Request) -> Response:
         return await self._changing(self.studio.open_desk.edit.undo)
 
-    async def redo(self, request: Request) -> Response:
+    async def redo(self, _: Request) -> Response:
         return await self._changing(self.studio.open_desk.edit.redo)
 
     async def settings(self, request: Request) -> Response:
@@ -289,7 +289,7 @@ class Routes:
         await run_in_threadpool(self.studio.start, work)
         return JSONResponse(await run_in_threadpool(self.studio.to_json))
 
-    async def cancel(self, request: Request) -> Response:
+    async def cancel(self, _: Request) -> Response:
         self.studio.jobs.cancel()
         return JSONResponse(await run_in_threadpool(self.studio.to_json))
 
@@ -380,7 +380,7 @@ def _points(value: Any, what: str) -> list[tuple[float, float]]:
         numbers = pair if isinstance(pair, list) and len(pair) == 2 else [None, None]
         if not all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers):
             raise UsageError(f"{what} {pair!r}: write [x, y]")
-        found.append((float(numbers[0]), float(numbers[1])))
+        found.append((float(pair[0]), float(pair[1])))
     return found
 
 

@@ -94,7 +94,7 @@ class Desk:
         self._asking = threading.Lock()  # for engines, which are made anew only when settings change
         self._engines: tuple[Any, Engines] | None = None
         self._segmenter: _Remembering | None = None
-        self._areas: dict[str, list[int]] = {}
+        self.counted: dict[str, list[int]] = {}  # pixels of each label, by a map's digest
 
     def close(self) -> None:
         self.strip.close()
@@ -174,7 +174,7 @@ class Desk:
         label_map = self.label_map(frame)
         if item is None or item.digest != digest:
             return map_png(label_map), False
-        self._areas[digest] = np.bincount(label_map.reshape(-1), minlength=256).tolist()
+        self.counted[digest] = np.bincount(label_map.reshape(-1), minlength=256).tolist()
         return map_png(label_map), True
 
     def areas(self, stop: Callable[[], bool]) -> dict[int, list[int]]:
@@ -183,13 +183,13 @@ class Desk:
         for frame, item in self.known.shown.items():
             if stop():
                 break
-            if item.digest not in self._areas:
+            if item.digest not in self.counted:
                 try:
                     label_map = self.label_map(frame)
                 except EntryLost:
                     continue
-                self._areas[item.digest] = np.bincount(label_map.reshape(-1), minlength=256).tolist()
-            found[frame] = self._areas[item.digest]
+                self.counted[item.digest] = np.bincount(label_map.reshape(-1), minlength=256).tolist()
+            found[frame] = self.counted[item.digest]
         return found
 
     # Engines
@@ -265,7 +265,7 @@ class Desk:
         base[base == label] = 0
         base[mask] = label
         digest = digest_of(("said", base))
-        self._areas[digest] = np.bincount(base.reshape(-1), minlength=256).tolist()
+        self.counted[digest] = np.bincount(base.reshape(-1), minlength=256).tolist()
         shown = {**self.known.shown, frame: Shown(digest, MARKED, lambda: base)}
         self.known = replace(self.known, key=digest_of((self.known.key, digest)), shown=shown)
 

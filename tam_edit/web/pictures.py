@@ -30,7 +30,7 @@ class _Kept:
     """Encoded pictures, least recently asked for first, up to a number of bytes."""
 
     room_bytes: int
-    bytes: int = 0
+    used_bytes: int = 0
     items: OrderedDict[tuple[int, str], bytes] = field(default_factory=OrderedDict)
 
     def get(self, key: tuple[int, str]) -> bytes | None:
@@ -39,10 +39,10 @@ class _Kept:
         return self.items.get(key)
 
     def put(self, key: tuple[int, str], payload: bytes) -> None:
-        self.bytes += len(payload) - len(self.items.pop(key, b""))
+        self.used_bytes += len(payload) - len(self.items.pop(key, b""))
         self.items[key] = payload
-        while self.bytes > self.room_bytes and len(self.items) > 1:
-            self.bytes -= len(self.items.popitem(last=False)[1])
+        while self.used_bytes > self.room_bytes and len(self.items) > 1:
+            self.used_bytes -= len(self.items.popitem(last=False)[1])
 
 
 class Pictures:

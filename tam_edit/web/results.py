@@ -83,4 +83,3 @@ class Results:
 
     def _names(self) -> set[str]:
         return {item.name for item in self.folder.iterdir()} if self.folder.is_dir() else set()
-

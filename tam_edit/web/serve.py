@@ -50,7 +50,7 @@ def address(access: Access) -> str:
 def serve(
     studio: Studio, listening: socket.socket, access: Access, say: Callable[[str], None], *, open_browser: bool
 ) -> None:
-    """Serve until a person stops it; a run that goes on is stopped after its piece, and all that is finished is kept."""
+    """Serve until a person stops it; a run is stopped after its piece, and all that is finished is kept."""
     config = uvicorn.Config(
         build(studio, access),
         log_level="error",

@@ -8,7 +8,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ class StudioOptions:
 
     folder: Path
     upload_limit_bytes: int = 4 * 10**9
-    engines: EngineOptions = EngineOptions()
+    engines: EngineOptions = field(default_factory=EngineOptions)
     memory_bytes: int = DEFAULT_MEMORY_BYTES
 
 
@@ -238,9 +238,7 @@ class Studio:
             if work.kind == "remove":
                 return edit.remove(path, objects=work.objects, invert=work.invert, options=work.options)
             if work.kind == "replace":
-                return edit.replace(
-                    path, behind or "", objects=work.objects, invert=work.invert, options=work.options
-                )
+                return edit.replace(path, behind or "", objects=work.objects, invert=work.invert, options=work.options)
             if work.format not in FILES_IN_FOLDERS:
                 return edit.export(work.format, path, objects=work.objects)
             path.mkdir(parents=True)
@@ -266,7 +264,7 @@ class Studio:
         if not given.startswith("file:"):
             if given.startswith(("#", "blur")) or given == "transparent":
                 return given
-            raise UsageError(f"background {given!r}: a colour #RRGGBB, blur[:SIGMA], transparent, or a file sent before")
+            raise UsageError(f"background {given!r}: #RRGGBB, blur[:SIGMA], transparent, or a file sent before")
         name = given.removeprefix("file:")
         if name not in self.backgrounds():
             raise UsageError(f"no background {name!r} was sent: send it again")
@@ -387,14 +385,12 @@ class Studio:
         desk = self.open_desk
         known, names = desk.known, desk.edit.script.names
         frames = range(desk.source.frames)
-        areas = desk._areas
+        areas = desk.counted
         return {
             "key": known.key,
             "maps": [known.shown[frame].digest if frame in known.shown else None for frame in frames],
             "states": "".join(str(known.shown[frame].state if frame in known.shown else 0) for frame in frames),
-            "trust": {
-                name: [_rounded(known.trust.get(name, {}).get(frame)) for frame in frames] for name in names
-            },
+            "trust": {name: [_rounded(known.trust.get(name, {}).get(frame)) for frame in frames] for name in names},
             "gone": {
                 name: [
                     frame

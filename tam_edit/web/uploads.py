@@ -41,12 +41,15 @@ def free_path(folder: Path, name: str) -> Path:
     return path
 
 
-async def receive(stream: AsyncIterator[bytes], folder: Path, name: str, limit_bytes: int, announced: int | None) -> Path:
+async def receive(
+    stream: AsyncIterator[bytes], folder: Path, name: str, limit_bytes: int, announced: int | None
+) -> Path:
     """Write a request's body to a new file in the folder and return its path.
 
     Raises UsageError for more than limit_bytes, OutputUnwritable without room; then nothing is left.
     """
-    too_much = UsageError(f"{name}: more than {limit_bytes / 1e9:.1f} GB; allow more with --upload-limit, or open it by name")
+    limit = f"{limit_bytes / 1e9:.1f} GB"
+    too_much = UsageError(f"{name}: more than {limit}: allow more with --upload-limit, or open it by name")
     if announced is not None and announced > limit_bytes:
         raise too_much
     try:

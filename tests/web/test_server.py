@@ -61,7 +61,18 @@ def label_map(client: httpx.Client, frame: int) -> Any:
 # Who may ask
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:{port}", "127.0.0.1:1", "localhost.evil.example:{port}", "", "127.0.0.1:{port}@evil.example", "192.168.0.7:{port}"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "evil.example:{port}",
+        "127.0.0.1:1",
+        "localhost.evil.example:{port}",
+        "",
+        "127.0.0.1:{port}@evil.example",
+        "192.168.0.7:{port}",
+    ],
+)
 def test_another_host_is_refused(page: Page, client: httpx.Client, host: str) -> None:
     answer = client.get("/api/state", headers={"Host": host.format(port=page.access.port)})
     assert answer.status_code in (400, 421)
@@ -103,7 +114,16 @@ def test_every_answer_keeps_others_out(client: httpx.Client) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/static/../app.py", "/static/%2e%2e/app.py", "/static/..%2fapp.py", "/download/..%2fedit.json", "/download/edit.json", "/download/%2fetc%2fpasswd", "/result/..%2f..%2fdisc.mkv/0.jpg", "/download/removed-001.mp4%00"],
+    [
+        "/static/../app.py",
+        "/static/%2e%2e/app.py",
+        "/static/..%2fapp.py",
+        "/download/..%2fedit.json",
+        "/download/edit.json",
+        "/download/%2fetc%2fpasswd",
+        "/result/..%2f..%2fdisc.mkv/0.jpg",
+        "/download/removed-001.mp4%00",
+    ],
 )
 def test_no_path_reaches_other_files(page: Page, path: str) -> None:
     with socket.create_connection(("127.0.0.1", page.access.port)) as raw:  # no client that tidies the path
@@ -302,7 +322,14 @@ def test_one_project_per_server(client: httpx.Client) -> None:
 
 @pytest.mark.parametrize(
     ("given", "name"),
-    [("clip.mp4", "clip.mp4"), ("../../etc/x.MOV", "x.mov"), ("C:\\films\\a b.mkv", "a-b.mkv"), ("%2e%2e%2fq.webm", "q.webm"), ("ü\x00.mp4", "clip.mp4"), ("?.mp4", "clip.mp4")],
+    [
+        ("clip.mp4", "clip.mp4"),
+        ("../../etc/x.MOV", "x.mov"),
+        ("C:\\films\\a b.mkv", "a-b.mkv"),
+        ("%2e%2e%2fq.webm", "q.webm"),
+        ("ü\x00.mp4", "clip.mp4"),
+        ("?.mp4", "clip.mp4"),
+    ],
 )
 def test_names_of_sent_files(given: str, name: str) -> None:
     assert safe_name(given, VIDEO_SUFFIXES) == name

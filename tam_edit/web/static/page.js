@@ -347,9 +347,9 @@ document.addEventListener("keydown", (event) => {
   if (!app.state || !app.state.project || place("keys").open) return;
   const target = event.target, types = target.matches("input:not([type=range]):not([type=checkbox]), select, textarea");
   if (types && event.key !== "Escape") return;
-  if ((event.ctrlKey || event.metaKey) && ["z", "Z", "y"].includes(event.key)) {
+  if ((event.ctrlKey || event.metaKey) && ["z", "y"].includes(event.key.toLowerCase())) {
     event.preventDefault();
-    change(event.key === "z" ? "/api/undo" : "/api/redo");
+    change(event.key === "z" && !event.shiftKey ? "/api/undo" : "/api/redo");
     return;
   }
   if (stage.key(event)) { event.preventDefault(); return; }

@@ -71,8 +71,8 @@ function objectItem(name, label, prompts) {
   const keyframes = prompts.map((prompt) => h("li", { class: "row" },
     button(`Frame ${prompt.frame}`, () => app.go(prompt.frame), { "aria-current": String(prompt.frame === app.frame) }),
     h("span", { class: "words grow" }, said(prompt)),
-    prompt.frame !== app.frame && button("Copy here", () => app.moveKeyframe(name, prompt.frame, app.frame, true), { "aria-label": `Copy keyframe ${prompt.frame} here`, title: "Copy to the frame on screen" }),
-    prompt.frame !== app.frame && button("Move here", () => app.moveKeyframe(name, prompt.frame, app.frame, false), { "aria-label": `Move keyframe ${prompt.frame} here` }),
+    prompt.frame !== app.frame && button("Copy", () => app.moveKeyframe(name, prompt.frame, app.frame, true), { "aria-label": `Copy keyframe ${prompt.frame} here`, title: "Copy to the frame on screen" }),
+    prompt.frame !== app.frame && button("Move", () => app.moveKeyframe(name, prompt.frame, app.frame, false), { "aria-label": `Move keyframe ${prompt.frame} here`, title: "Move to the frame on screen" }),
     button("✕", () => app.unmark(name, prompt.frame), { "aria-label": `Delete keyframe ${prompt.frame}`, title: "Delete (Del)" })));
   return h("li", { class: "item" }, head, h("ul", {}, keyframes));
 }

@@ -78,7 +78,8 @@ export const mapUrl = (frame) => {
   return digest ? `/map/${frame}/${digest}.png` : null;
 };
 const showsResult = () => app.result && (app.overlay === "result" || app.compare);
-const showsMap = () => !["source", "result"].includes(app.overlay);
+// Source and result are compared bare: a tint over them would hide what there is to see.
+const showsMap = () => !["source", "result"].includes(app.overlay) && !(app.compare && app.result);
 
 // What must be there before a frame can be shown as asked; `all` for playing.
 export function urls(frame) {
@@ -127,7 +128,7 @@ function paint() {
   if (blinks && blinkOn && result) shown = result;
   try { if (shown) context.drawImage(shown, 0, 0, width, height); } catch { lastFrame = null; }
   const map = currentMap(frame);
-  if (map && !(blinks && blinkOn)) {
+  if (map) {
     context.imageSmoothingEnabled = false;
     context.drawImage(overlayLayer(map), 0, 0, width, height);
   }
