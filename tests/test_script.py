@@ -122,6 +122,7 @@ def test_text_is_small_ordered_and_reads_as_lines() -> None:
     shuffled["objects"] = copy.deepcopy(GOOD["objects"])
     shuffled["objects"][0]["prompts"].reverse()
     assert parse(shuffled).text() == text, "however the hand ordered it"
+    assert list(parse(shuffled).objects[0].prompts) == [0, 7, 9]
 
 
 def test_file_names_that_are_no_text_survive() -> None:
