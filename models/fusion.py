@@ -39,4 +39,4 @@ def confidence(probability: Floats) -> Floats:
     if len(probability) == 1:
         return np.ones(probability.shape[1:], np.float32)
     second, first = np.partition(probability, len(probability) - 2, axis=0)[-2:]
-    return np.maximum(first - second, np.float32(_LEAST_CONFIDENCE))
+    return np.asarray(np.maximum(first - second, np.float32(_LEAST_CONFIDENCE)), np.float32)

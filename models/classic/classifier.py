@@ -8,6 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
+
 from tam_edit.models.classic import features
 
 Floats = NDArray[np.float32]
@@ -106,33 +107,14 @@ class Classifier:
         """Fit anew from the sums."""
         if self.lasting is None:
             return
-        gram = self.lasting.gram.astype(np.float64) * lasting_weight
-        moment = self.lasting.moment.astype(np.float64) * lasting_weight
-        if self.fading is not None:
-            gram += self.fading.gram
-            moment += self.fading.moment
-        total = lasting_weight + (0 if self.fading is None else 1)
-        gram /= total
-        gram[np.diag_indices_from(gram)] += ridge
-        self.weights = cho_solve(cho_factor(gram, lower=True), moment / total).astype(np.float32)
+        if self.fading is None:
+            self.weights = solved(self.lasting, ridge)
+        else:
+            self.weights = solved(self.lasting.mixed(self.fading, 1 / (1 + lasting_weight)), ridge)
 
 
-def fitted(view: Floats, inside: NDArray[np.bool_], distance: Floats, *, seed: int = 7, samples: int = 2000) -> Floats:
-    """Weights of a classifier of one frame: pixels inside against those outside, near ones counting most.
-
-    view [N, D] expanded features; inside [N]; distance [N] to the inside in px.
-    """
-    random = np.random.default_rng(seed)
-    ones, zeros = np.flatnonzero(inside), np.flatnonzero(~inside)
-    ones = random.choice(ones, min(samples, len(ones)), replace=False)
-    zeros = random.choice(zeros, min(samples, len(zeros)), replace=False)
-    near = np.exp(-distance[zeros] / np.float32(40)) + np.float32(0.15)
-    weight = np.concatenate(
-        [np.full(len(ones), 1 / max(1, len(ones)), np.float32), near / (near.sum() + np.float32(1e-6))]
-    )
-    target = np.concatenate([np.ones(len(ones), np.float32), -np.ones(len(zeros), np.float32)])
-    classifier = Classifier()
-    classifier.keep(Sums.of(view[np.concatenate([ones, zeros])], target, weight))
-    classifier.solve(lasting_weight=1.0, ridge=0.01)
-    assert classifier.weights is not None
-    return classifier.weights
+def solved(sums: Sums, ridge: float) -> Floats:
+    """Weights [D] of the regularised least squares fit."""
+    gram = sums.gram.astype(np.float64)
+    gram[np.diag_indices_from(gram)] += ridge
+    return np.asarray(cho_solve(cho_factor(gram, lower=True), sums.moment.astype(np.float64)), np.float32)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
 from tam_edit.models.classic.smooth import smooth
 
 Floats = NDArray[np.float32]
@@ -21,7 +22,7 @@ def enlarge(logits: Floats, frame: Bytes, *, far: float, strength: float, sigma:
     count, low, _ = logits.shape
     height, width = frame.shape[:2]
     result = np.full((count, height, width), np.float32(far))
-    near = (logits > -3).any(axis=0)
+    near: NDArray[np.bool_] = np.any(logits > -3, axis=0)
     rows, columns = np.flatnonzero(near.any(axis=1)), np.flatnonzero(near.any(axis=0))
     if not len(rows):
         return result

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
 from tam_edit.models.classic import flow, motion
 
 Floats = NDArray[np.float32]
@@ -40,7 +41,7 @@ class Moved:
         """Both grey uint8 [h, w]."""
         back = flow.between(now, before)
         sure = flow.consistency(back, flow.between(before, now))
-        return cls(back, sure, np.sqrt(np.square(back).sum(axis=2)))
+        return cls(back, sure, flow.length(back))
 
 
 def vote(former: Floats, look: Floats | None, moved: Moved, s: VoteSettings) -> Floats:

@@ -15,7 +15,7 @@ Bytes = NDArray[np.uint8]
 
 @lru_cache(maxsize=1)
 def _engine() -> Any:
-    return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)  # type: ignore[attr-defined]
 
 
 def between(source: Bytes, target: Bytes) -> Floats:
@@ -42,6 +42,10 @@ def carry(values: Floats, backward: Floats) -> Floats:
 def consistency(backward: Floats, forward: Floats) -> Floats:
     """How well going back and forth again ends where it began: 0..1 [H, W]."""
     error = backward + carry(forward, backward)
-    length = np.sqrt(np.square(backward).sum(axis=2))
-    relative = np.square(error).sum(axis=2) / np.square(1 + np.float32(0.1) * length)
-    return np.exp(-relative)
+    relative = length(error) / (1 + np.float32(0.1) * length(backward))
+    return np.asarray(np.exp(-np.square(relative)), np.float32)
+
+
+def length(field: Floats) -> Floats:
+    """Of each vector [H, W, 2]: [H, W]."""
+    return np.asarray(cv2.magnitude(field[..., 0], field[..., 1]), np.float32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+
 from tam_edit.models.classic import flow
 
 Floats = NDArray[np.float32]
@@ -39,9 +40,12 @@ def fit_affine(field: Floats, weight: Floats) -> Floats | None:
 
 def residual(field: Floats, model: Floats) -> Floats:
     """How far each pixel's flow is from an affine motion, in px: [H, W]."""
-    places = _centred(*field.shape[:2])
-    predicted = places @ model[:2] + model[2]
-    return np.sqrt(np.square(field - predicted).sum(axis=2))
+    return flow.length(field - predicted(field.shape[:2], model))
+
+
+def predicted(shape: tuple[int, ...], model: Floats) -> Floats:
+    """The flow of an affine motion: [H, W, 2]."""
+    return np.asarray(_centred(shape[0], shape[1]) @ model[:2] + model[2], np.float32)
 
 
 def _centred(height: int, width: int) -> Floats:

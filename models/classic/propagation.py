@@ -6,11 +6,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tam_edit.errors import EngineError, MaskEmpty, MaskSizeMismatch
 from tam_edit.models.classic.spool import Clip, Gap
 from tam_edit.models.classic.tracker import Tracker, TrackerSettings
 from tam_edit.models.fusion import fuse
-
-from tam_edit.errors import EngineError, MaskEmpty, MaskSizeMismatch
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]

@@ -9,6 +9,8 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from tam_edit.errors import EngineError, MaskSizeMismatch
 from tam_edit.models.classic import features, redetect
 from tam_edit.models.classic.classifier import Basis, Sums
 from tam_edit.models.classic.edges import enlarge
@@ -16,8 +18,6 @@ from tam_edit.models.classic.evidence import Moved, VoteSettings, vote
 from tam_edit.models.classic.smooth import smooth
 from tam_edit.models.classic.trust import TrustParts, measure
 from tam_edit.models.classic.tube import Tube
-
-from tam_edit.errors import EngineError, MaskSizeMismatch
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
@@ -180,12 +180,11 @@ class Tracker:
 
     def _answers(self, looks: Floats, labels: list[int], shape: tuple[int, ...]) -> dict[int, Floats]:
         """Each classifier's answer for each pixel of the window [h, w]."""
-        able = [k for k in labels if self._tubes[k].classifier.weights is not None]
-        if not able:
+        weights = {k: w for k in labels if (w := self._tubes[k].classifier.weights) is not None}
+        if not weights:
             return {}
-        weights = np.stack([self._tubes[k].classifier.weights for k in able], axis=1)
-        answers = self._basis.answer(looks, weights).T.reshape(len(able), *shape)
-        return {k: np.ascontiguousarray(answers[i]) for i, k in enumerate(able)}
+        answers = self._basis.answer(looks, np.stack(list(weights.values()), axis=1)).T.reshape(-1, *shape)
+        return {k: np.ascontiguousarray(answers[i]) for i, k in enumerate(weights)}
 
     def _place(
         self, logits: Floats, labels: list[int], votes: list[Floats], window: tuple[slice, slice], part: Bytes

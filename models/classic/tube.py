@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
 from tam_edit.models.classic.classifier import Classifier, Sums
 from tam_edit.models.classic.trust import TrustParts
 
