@@ -224,10 +224,10 @@ def test_warnings_are_told_again_when_the_result_is_reused(store: Store) -> None
         bench = Bench(store)
         bench.obtain(unit(), warnings=("large hole", "dark"))
         bench.obtain(unit(), warnings=("large hole", "dark"))
-        assert bench.runner.ledger.warnings == ["large hole", "dark"], "each once"
+        assert bench.runner.ledger.warnings == ("large hole", "dark"), "each once"
     planned = Bench(store, dry=True)
     planned.obtain(unit())
-    assert planned.runner.ledger.warnings == ["large hole", "dark"]
+    assert planned.runner.ledger.warnings == ("large hole", "dark")
 
 
 def test_a_watcher_sees_every_unit(store: Store) -> None:
