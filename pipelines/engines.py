@@ -34,10 +34,14 @@ CLASSIC_FILLER_VERSION = 1
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """How neural engines run: device "auto", "cpu" or "cuda"; precision; weights named directly, by catalogue key."""
+    """How neural engines run: device "auto", "cpu" or "cuda"; precision; weights named directly, by catalogue key.
+
+    fast: XMem decodes only around where an object can be. commercial: engines whose weights forbid it are refused.
+    """
 
     device: str = "auto"
     precision: str = "fp32"
+    fast: bool = False
     weights: Mapping[str, Path] = field(default_factory=dict)
     commercial: bool = False
 
@@ -128,14 +132,7 @@ class ClassicFilling:
     ) -> Filler:
         from tam_edit.models.classic.fill import Filler, FillSettings
 
-        class LookingFiller(Filler):
-            """Its reads depend on the masks within reach."""
-
-            def looks(self, start: int, stop: int) -> range:
-                reach = self.settings.reach + 1
-                return range(max(0, start - reach), min(self.frame_count, stop + reach))
-
-        return LookingFiller(read, frame_count, FillSettings(), read_mask=read_mask)
+        return Filler(read, frame_count, FillSettings(), read_mask=read_mask)
 
 
 class XMemTracking:
@@ -150,7 +147,7 @@ class XMemTracking:
 
     @property
     def identity(self) -> str:
-        return f"xmem/1 {self._found.sha256} {self._options.precision}"
+        return f"xmem/1 {self._found.sha256} {self._options.precision}{' fast' if self._options.fast else ''}"
 
     def make(self) -> Tracker:
         from tam_edit.models import xmem
@@ -159,7 +156,7 @@ class XMemTracking:
             self._network = xmem.load(
                 self._found.path, device=device_of(self._options), precision=self._options.precision
             )
-        return _XMemTracker(xmem.Tracker(self._network, xmem.MemorySettings()))
+        return _XMemTracker(xmem.Tracker(self._network, xmem.MemorySettings(), fast=self._options.fast))
 
 
 class _XMemTracker:
@@ -217,13 +214,7 @@ class E2fgviFilling:
                 precision=self._options.precision,
             )
 
-        class SteadyFiller(e2fgvi.Filler):
-            """Its reads follow from the numbers alone."""
-
-            def looks(self, start: int, stop: int) -> range:  # noqa: ARG002
-                return range(0)
-
-        return SteadyFiller(self._network, read, frame_count, e2fgvi.FillSettings())
+        return e2fgvi.Filler(self._network, read, frame_count, e2fgvi.FillSettings())
 
 
 @dataclass(frozen=True)

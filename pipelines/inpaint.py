@@ -16,7 +16,6 @@ from tam_edit.pipelines.matte import Mattes
 
 from tam_edit.clip import FrameSpan
 from tam_edit.digest import digest_of
-from tam_edit.engine.ledger import frames_in_words
 from tam_edit.engine.stage import NOTHING, FrameSeries, Product, Stage, Unit, packed_product, record_digests
 from tam_edit.engine.store import Record
 from tam_edit.masks import Mask
@@ -29,7 +28,9 @@ class Filler(Protocol):
     """Fills the holes of one shot; a chunk depends on nothing but the frames that `reads` names."""
 
     @property
-    def warnings(self) -> Sequence[str]: ...
+    def notes(self) -> Sequence[tuple[str, Sequence[int]]]:
+        """What could not come out well, in words, and on which frames of the shot; grows while chunks are filled."""
+        ...
 
     @property
     def chunk(self) -> int: ...
@@ -112,12 +113,15 @@ def _chunk(
     )
 
     def compute() -> Product:
-        already = len(filler.warnings)
         packed = []
         for frame, filled in zip(span.indices(), filler.fill(chunk.start, chunk.stop), strict=True):
             packed.append(_pack(filled, mattes.boxes.get(frame)))
-        words = [f"{word} (shot of {frames_in_words(shot.indices())})" for word in filler.warnings[already:]]
-        return packed_product(packed, warnings=words)
+        notes = [
+            (words, [shot.start + at for at in frames if at in chunk])
+            for words, frames in filler.notes
+            if any(at in chunk for at in frames)
+        ]
+        return packed_product(packed, notes=notes)
 
     return context.runner.obtain(unit, compute)
 

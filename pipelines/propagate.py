@@ -9,6 +9,7 @@ meet they are fused. So a correction changes what the two spans beside it read, 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -428,7 +429,10 @@ def trust_parts(parts: Any) -> dict[str, float]:
     """An engine's trust as plain numbers: `combined` and what it is made of, rounded to four places."""
     names = [name for name in dir(type(parts)) if isinstance(getattr(type(parts), name), property)]
     fields = list(getattr(parts, "__dataclass_fields__", {}))
-    return {name: round(float(getattr(parts, name)), 4) for name in (*fields, *names)}
+    found = {name: round(float(getattr(parts, name)), 4) for name in (*fields, *names)}
+    if "combined" not in found:  # an engine that leaves the joining to us: no part may be low
+        found["combined"] = round(math.prod(found.values()) ** (1 / max(len(found), 1)), 4)
+    return found
 
 
 def _pieces(travel: range, size: int) -> Iterator[range]:

@@ -135,7 +135,7 @@ class Workbench:
                     stages=tuple(runner.ledger.stages()),
                     seconds=time.perf_counter() - began,
                     peak_rss_bytes=peak_rss_bytes(),
-                    warnings=tuple(runner.ledger.warnings),
+                    warnings=runner.ledger.warnings,
                     error=None if error is None else str(error),
                 )
                 if keep and self.project is not None:
@@ -170,7 +170,7 @@ class Workbench:
             stages=tuple(runner.ledger.stages()),
             seconds=time.perf_counter() - began,
             peak_rss_bytes=peak_rss_bytes(),
-            warnings=tuple(runner.ledger.warnings),
+            warnings=runner.ledger.warnings,
             planned=True,
         )
 

@@ -44,7 +44,8 @@ def picture(frame: int, shot: int = 0, lanes: Sequence[tuple[int, int, int]] = (
     """A grey texture that drifts slowly, another one in each shot, with a ball of each colour on its lane."""
     noise = np.random.default_rng(shot).uniform(60, 190, (11, 20)).astype(np.float32)
     large = cv2.resize(noise, (SIZE_WH[0] + 40, SIZE_WH[1]), interpolation=cv2.INTER_CUBIC)
-    grey = np.clip(large[:, frame // 4 : frame // 4 + SIZE_WH[0]], 20, 230).astype(np.uint8)
+    shift = 40 - abs(40 - frame // 4 % 80)  # to and fro, without a jump however long the clip
+    grey = np.clip(large[:, shift : shift + SIZE_WH[0]], 20, 230).astype(np.uint8)
     rgb = np.repeat(grey[..., None], 3, axis=2)
     for lane, colour in enumerate(lanes):
         rgb[truth(frame, lane)] = colour
@@ -196,7 +197,7 @@ class GreyFilling:
 
 class GreyFiller:
     chunk = 16
-    warnings = ()
+    notes = ()
 
     def __init__(self, read: Callable[[int], tuple[Rgb, Mask]]) -> None:
         self.read = read
@@ -246,7 +247,7 @@ class MeanFiller:
     def __init__(self, kind: MeanFilling, read: Callable[[int], tuple[Rgb, Mask]], frame_count: int) -> None:
         self.kind, self.read, self.frame_count = kind, read, frame_count
         self.chunk = kind.chunk
-        self.warnings: list[str] = []
+        self.notes: list[tuple[str, list[int]]] = []
 
     def looks(self, start: int, stop: int) -> range:
         return range(0)
@@ -261,6 +262,8 @@ class MeanFiller:
             rgb, hole = self.read(at)
             filled = rgb.copy()
             filled[hole] = np.rint(colour)
+            if at % 10 == 0:
+                self.notes.append(("a round number", [at]))
             yield filled
 
 

@@ -45,6 +45,7 @@ def test_a_click_gives_a_tube_and_a_clean_clip(ball_clip: Path, tmp_path: Path) 
         assert (masks["ball"][frame] == truth(frame)).mean() > 0.995
     report = edit.remove(tmp_path / "clean.mp4")
     assert report.outputs == (str(tmp_path / "clean.mp4"),)
+    assert report.warnings == ("frames 0, 10, 20, 30 and 4 more stretches: a round number",)
     cleaned = frames_of(tmp_path / "clean.mp4")
     assert len(cleaned) == 80
     for frame in (0, 40, 79):

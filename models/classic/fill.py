@@ -37,6 +37,10 @@ UNSEEN = 0.05  # below this share of the smooth surface's weight, other frames s
 FAR_STEP = 12  # frames from one sample of the far plate to the next
 
 
+WHOLE_PICTURE = "the whole picture is masked, so it was left as it is"
+NEVER_SEEN = "a part of the hole is seen in no frame near it, so it was made up"
+
+
 @dataclass(frozen=True)
 class FillSettings:
     """How far the filling looks and what it trusts. Distances in px are at working size (about 432x240)."""
@@ -61,7 +65,7 @@ class FillSettings:
 class Filler:
     """Fills one shot chunk by chunk; each frame is a function of the frames within reach and of nothing else.
 
-    read(i) -> (uint8 rgb [H, W, 3], bool mask [H, W]) for 0 <= i < frame_count. `warnings` collects what could not
+    read(i) -> (uint8 rgb [H, W, 3], bool mask [H, W]) for 0 <= i < frame_count. `notes` collects what could not
     be filled from other frames.
     """
 
@@ -87,9 +91,15 @@ class Filler:
         self._hiddens: Recent[Bools] = Recent(4096)
 
     @property
-    def warnings(self) -> list[str]:
-        """What could not be found in other frames, of the frames filled so far, in order."""
-        return [self._notes[index] for index in sorted(self._notes)]
+    def notes(self) -> list[tuple[str, list[int]]]:
+        """What could not be found in other frames, in words, with the frames filled so far that it is true of."""
+        words = dict.fromkeys(self._notes[index] for index in sorted(self._notes))
+        return [(said, [index for index in sorted(self._notes) if self._notes[index] == said]) for said in words]
+
+    def looks(self, start: int, stop: int) -> range:
+        """The frames whose masks `reads` looks at."""
+        margin = self.settings.reach + ANCHOR_EVERY
+        return range(max(0, start - 1 - margin), min(self.frame_count, stop + margin))
 
     def reads(self, start: int, stop: int) -> range:
         """The frames whose picture or mask can influence fill(start, stop).
@@ -170,7 +180,7 @@ class Filler:
         unseen = np.zeros_like(mask)
         hole = scene.small(index).hole
         if hole.all():
-            self._notes[index] = f"frame {index}: the whole picture is masked, so it was left as it is"
+            self._notes[index] = WHOLE_PICTURE
             return rgb, unseen
         if not mask.any():
             return rgb, unseen
@@ -183,7 +193,7 @@ class Filler:
         unseen[mask] = mass < UNSEEN * weight
         part_unseen = float(unseen.sum() / mask.sum())
         if part_unseen > 0.05:
-            self._notes[index] = f"frame {index}: {part_unseen:.0%} of the hole is seen in no frame near it: made up"
+            self._notes[index] = NEVER_SEEN
         values = (total + weight[:, None] * smooth) / (mass + weight)[:, None]
         return composed(rgb, mask, values), unseen
 

@@ -78,11 +78,6 @@ class Filler:
         # What windows said of frames that belong to the next chunk.
         self._tails: OrderedDict[int, _Painted] = OrderedDict()
 
-    @property
-    def warnings(self) -> list[str]:
-        """The notes in words, one for each chunk and matter."""
-        return [told(words, frames) for words, frames in self.notes]
-
     def looks(self, start: int, stop: int) -> range:  # noqa: ARG002 - asked by name, answered for all
         """The frames whose masks `reads` looks at: none, it follows from the numbers alone."""
         return range(0)

@@ -99,6 +99,7 @@ engine_options = stacked(
         show_default=True,
         help="For neural engines.",
     ),
+    click.option("--fast", is_flag=True, help="XMem decodes only around where objects can be."),
     click.option("--weights", multiple=True, metavar="NAME=FILE", help="Use this checkpoint, for example xmem=FILE."),
     click.option("--commercial", is_flag=True, help="Refuse engines whose weights forbid commercial use."),
     click.option(

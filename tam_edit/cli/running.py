@@ -46,6 +46,7 @@ def engines(options: dict[str, Any]) -> EngineOptions:
     return EngineOptions(
         device=options.pop("device"),
         precision=options.pop("precision"),
+        fast=options.pop("fast"),
         weights=named,
         commercial=options.pop("commercial"),
     )

@@ -63,14 +63,21 @@ class Ledger:
     """Grows while a run or a plan goes through its units."""
 
     decisions: list[Decision] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
+    _warned: dict[str, set[int]] = field(default_factory=dict)
 
     def note(self, decision: Decision) -> None:
         self.decisions.append(decision)
 
-    def warn(self, words: str) -> None:
-        if words not in self.warnings:
-            self.warnings.append(words)
+    def warn(self, words: str, frames: Iterable[int] = ()) -> None:
+        """Keep a warning; the same words about several frames become one."""
+        self._warned.setdefault(words, set()).update(frames)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """All warnings in the order in which they first came, with the frames they are about."""
+        return tuple(
+            f"{frames_in_words(frames)}: {words}" if frames else words for words, frames in self._warned.items()
+        )
 
     def stages(self) -> list[StageSummary]:
         """Summaries in the order in which the stages were first met."""

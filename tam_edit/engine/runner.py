@@ -100,6 +100,8 @@ class Runner:
     def _finish(self, unit: Unit, key: str, record: Record) -> None:
         for words in record.facts.get("warnings", ()):
             self.ledger.warn(words)
+        for words, frames in record.facts.get("notes", ()):
+            self.ledger.warn(words, frames)
         if self.dry:
             return
         trace = self._trace_key(unit)

@@ -134,7 +134,7 @@ def test_frames_without_a_mask_cost_nothing(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(Scene, "step", forbidden)
     filler = Filler(lambda index: (frames[index], masks[index]), 10, QUICK)
     assert all(map(np.array_equal, filler.fill(0, 4), frames[:4]))
-    assert not filler.warnings
+    assert not filler.notes
 
 
 def test_who_stands_still_longer_than_the_reach_is_seen_through_from_afar() -> None:
@@ -151,7 +151,7 @@ def test_who_stands_still_longer_than_the_reach_is_seen_through_from_afar() -> N
     def middle(settings: FillSettings) -> tuple[float, range]:
         filler = Filler(lambda index: (shown[index], masks[index]), len(frames), settings)
         result = next(filler.fill(32, 40))
-        assert bool(filler.warnings) == (settings is near)
+        assert bool(filler.notes) == (settings is near)
         return psnr(wall, result, masks[32]), filler.reads(32, 40)
 
     seen, reads = middle(far)
@@ -170,9 +170,8 @@ def test_what_is_never_seen_is_said() -> None:
     filler = Filler(lambda index: (frames[index], whole if index == 3 else part), 6, QUICK)
     results = list(filler.fill(0, 4))
     assert np.array_equal(results[3], frames[3])
-    assert [note.split(":")[0] for note in filler.warnings] == ["frame 0", "frame 1", "frame 2", "frame 3"]
-    assert "100%" in filler.warnings[0]
-    assert "whole picture" in filler.warnings[3]
+    assert [frames for _, frames in filler.notes] == [[0, 1, 2], [3]]
+    assert "made up" in filler.notes[0][0] and "whole picture" in filler.notes[1][0]
 
 
 def test_the_same_input_gives_the_same_bytes() -> None:
