@@ -91,7 +91,9 @@ class Job:
             return None
         stage = self.stages[self.at[0]]
         missing = max(stage.frames, len(stage.seen)) - len(stage.seen)
-        return round(missing * stage.ran_seconds / stage.ran, 1) if stage.ran and stage.ran_seconds else None
+        return (
+            round(missing * stage.ran_seconds / stage.ran, 1) if missing and stage.ran and stage.ran_seconds else None
+        )
 
 
 class Jobs:

@@ -58,6 +58,10 @@ class Watched:
         tab = self.browser.new_context(**options).new_page()
         return self.watch(tab, url)
 
+    def close(self) -> None:
+        for context in self.browser.contexts:
+            context.close()
+
     def watch(self, tab: Tab, url: str) -> Tab:
         tab.set_default_timeout(PATIENCE_MS)
 
@@ -76,17 +80,17 @@ class Watched:
 def watched(browser: Browser) -> Iterator[Watched]:
     found = Watched(browser)
     yield found
-    for context in browser.contexts:
-        context.close()
+    found.close()
     assert found.complaints == []
 
 
 @pytest.fixture
-def drawn(tmp_path: Path) -> Iterator[Page]:
-    """A server with a small drawn clip open."""
+def drawn(watched: Watched, tmp_path: Path) -> Iterator[Page]:
+    """A server with a small drawn clip open; its tabs are closed before it, or they would miss it aloud."""
     with served(tmp_path) as page:
         page.studio.adopt(classic_project(drawn_clip(tmp_path / "disc.mkv"), tmp_path / "disc.edit"))
         yield page
+        watched.close()
 
 
 def picture_of(tab: Tab, name: str) -> None:
@@ -210,6 +214,7 @@ def test_from_upload_to_download(watched: Watched, tmp_path: Path) -> None:
         # The swan has changed, the far corner of the water has not.
         assert np.abs(new[0][104:120, 125:155].astype(int) - old[0][104:120, 125:155]).mean() > 8
         assert np.abs(new[0][165:, 290:].astype(int) - old[0][165:, 290:]).mean() < 4
+        watched.close()
         assert {url.split("/")[2] for url in watched.asked if url.startswith("http")} == {page.url.split("/")[2]}
 
 
