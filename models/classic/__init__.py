@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tam_edit.models.classic.fill import Filler, FillSettings, fill
+from tam_edit.models.classic.fill_shadow import shadowed
 from tam_edit.models.classic.propagation import propagate
 from tam_edit.models.classic.segmentation import Candidate, candidates, polish, segment
 from tam_edit.models.classic.tracker import Tracker, TrackerSettings
@@ -20,4 +21,5 @@ __all__ = [
     "polish",
     "propagate",
     "segment",
+    "shadowed",
 ]

@@ -15,6 +15,7 @@ from tam_edit.models.classic.fill_reference import Box
 from tam_edit.models.classic.fill_scene import Rgb, Scene, grid, moved, stands
 
 RING_PX = 12
+LEAST_SHARE = 0.004  # of all weight at a pixel: less is left out
 CHAIN_FIRST, CHAIN_LATER, REFERENCE, PLATE = range(4)
 
 
@@ -166,6 +167,19 @@ def scene_ring(hole: Bools, guard_px: int) -> Bools:
     return np.asarray((distance > guard_px) & (distance <= guard_px + RING_PX))
 
 
+def pruned(parts: list[Weighed]) -> list[Weighed]:
+    """The candidates without weights so small beside the others' that they cannot be seen; those left empty go."""
+    if not parts:
+        return []
+    least = LEAST_SHARE * np.sum([part.weight for part in parts], axis=0, dtype=np.float32)
+    kept = []
+    for part in parts:
+        weight = np.where(part.weight >= least, part.weight, np.float32(0))
+        if weight.any():
+            kept.append(Weighed(part.candidate, weight, part.correction))
+    return kept
+
+
 def fused(scene: Scene, box: Box, parts: list[Weighed], points: Floats) -> tuple[Floats, Floats]:
     """Weighted sum of all candidates at points of the full picture.
 
@@ -175,26 +189,30 @@ def fused(scene: Scene, box: Box, parts: list[Weighed], points: Floats) -> tuple
     local = (points + 0.5) / scale - 0.5 - np.array([box.x0, box.y0], np.float32)
     height, width = box.y1 - box.y0, box.x1 - box.x0
     near = np.clip(np.rint(local), 0, [width - 1, height - 1]).astype(np.int64)
+    at = near[:, 1], near[:, 0]
+    same_size = scene.work_wh == scene.size_wh
     total = np.zeros((len(points), 3), np.float32)
     mass = np.zeros(len(points), np.float32)
-    for part in parts:
+    for part in pruned(parts):
         candidate = part.candidate
+        smooth = candidate.dense and not same_size
+        weight = sampled(part.weight, local) if smooth else part.weight[at]
+        asked = np.flatnonzero(weight > 0)
+        if not len(asked):
+            continue
+        here, spot = local[asked], (at[0][asked], at[1][asked])
+        xy = sampled(candidate.xy, here) if smooth else candidate.xy[spot] + (here - near[asked])
+        source = ((xy + 0.5) * scale - 0.5).astype(np.float32)
+        colour = part.correction[spot] if same_size else sampled(part.correction, here)
         if candidate.dense:
-            weight = sampled(part.weight, local)
-            xy = sampled(candidate.xy, local)
-            frames = np.full(len(points), candidate.frame[0, 0], np.int32)
+            colour = colour + sampled(scene.picture(int(candidate.frame[0, 0]))[0], source, cv2.INTER_CUBIC)
         else:
-            at = near[:, 1], near[:, 0]
-            weight = part.weight[at]
-            xy = candidate.xy[at] + (local - near)
-            frames = candidate.frame[at]
-        source = (xy + 0.5) * scale - 0.5
-        correction = sampled(part.correction, local)
-        for frame in np.unique(frames[weight > 0]):
-            pick = (frames == frame) & (weight > 0)
-            rgb = sampled(scene.picture(int(frame))[0], source[pick].astype(np.float32), cv2.INTER_CUBIC)
-            total[pick] += weight[pick, None] * (rgb + correction[pick])
-            mass[pick] += weight[pick]
+            frames = candidate.frame[spot]
+            for frame in np.unique(frames):
+                pick = frames == frame
+                colour[pick] += sampled(scene.picture(int(frame))[0], source[pick], cv2.INTER_CUBIC)
+        total[asked] += weight[asked, None] * colour
+        mass[asked] += weight[asked]
     return total, mass
 
 
