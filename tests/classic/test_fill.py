@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tam_edit.errors import EngineError, MaskSizeMismatch, UsageError
-from tam_edit.models.classic import Filler, FillSettings, fill
+from tam_edit.models.classic import Filler, FillSettings, fill, shadowed
 from tam_edit.models.classic.fill_membrane import membrane
 from tam_edit.models.classic.fill_scene import Scene
 from tests.support import SHARED, needs_footage
@@ -172,6 +172,23 @@ def test_what_is_never_seen_is_said() -> None:
     assert np.array_equal(results[3], frames[3])
     assert [frames for _, frames in filler.notes] == [[0, 1, 2], [3]]
     assert "made up" in filler.notes[0][0] and "whole picture" in filler.notes[1][0]
+
+
+def test_a_shadow_at_the_foot_joins_the_mask_and_dark_things_apart_do_not() -> None:
+    rgb = np.full((120, 160, 3), 150, np.uint8)
+    mask = np.zeros((120, 160), bool)
+    mask[20:80, 60:100] = True
+    rgb[mask] = 200
+    shadow = np.zeros_like(mask)
+    shadow[80:88, 56:108] = True
+    rgb[shadow] = 60
+    rgb[100:110, 10:30] = 40
+    rgb[25:35, 100:110] = 50
+    found = shadowed(rgb, mask)
+    assert (found & shadow).sum() > 0.9 * shadow.sum()
+    assert not found[100:110, 10:30].any()
+    assert not found[25:35, 101:110].any()
+    assert np.array_equal(shadowed(np.where(shadow[..., None], np.uint8(150), rgb), mask), mask)
 
 
 def test_the_same_input_gives_the_same_bytes() -> None:
