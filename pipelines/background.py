@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tam_edit.pipelines.context import Context, Rgb
-from tam_edit.pipelines.encode import Overlay
 
 from tam_edit.clip import ClipSource
 from tam_edit.digest import digest_of
 from tam_edit.errors import SourceUnreadable, UsageError
+from tam_edit.pipelines.context import Context, Rgb
+from tam_edit.pipelines.encode import Overlay
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp"})
 USUAL_BLUR_SHARE = 0.03

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from tam_edit.pipelines.context import Context
 
 from tam_edit.clip import FrameSpan
 from tam_edit.digest import digest_bytes, digest_of
 from tam_edit.engine.stage import Product, Stage, Unit
 from tam_edit.engine.store import Record
 from tam_edit.media.settings import EncodeSettings
+from tam_edit.pipelines.context import Context
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tam_edit.errors import EngineError, UsageError
+from tam_edit.masks import Mask
 from tam_edit.pipelines.context import Rgb
 from tam_edit.pipelines.inpaint import Filler
 from tam_edit.pipelines.keyframes import Candidate
 from tam_edit.pipelines.propagate import Tracker
-
-from tam_edit.errors import EngineError, UsageError
-from tam_edit.masks import Mask
 from tam_edit.script import Point, Prompt, Settings
 
 if TYPE_CHECKING:
@@ -101,6 +101,7 @@ class ClassicSegmenter:
         if too_much:
             mask &= ~self._found(rgb, too_much, prompt.points, None, next_rgb)[0].mask
         return mask
+
 
 @dataclass(frozen=True)
 class ClassicTracking:

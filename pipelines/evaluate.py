@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from tam_edit.errors import UsageError
 from tam_edit.pipelines.evaluate_clock import machine
 from tam_edit.pipelines.evaluate_dataset import AnnotatedSequence, read_davis
 from tam_edit.pipelines.evaluate_inpainting import HOLES, FillingEngine, FillScore, donor_of, evaluate_fill
 from tam_edit.pipelines.evaluate_report import Evaluation, Plot, Table
 from tam_edit.pipelines.evaluate_scores import SequenceScore, score_folders, sequence_row, summary
 from tam_edit.pipelines.evaluate_tracking import SegmentingEngine, TrackingEngine, evaluate_sequence, simulate_clicks
-
-from tam_edit.errors import UsageError
 
 Told = Callable[[str, int, int], None]  # name of the sequence, how many are done, how many there are
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tam_edit.pipelines.export.palette import read_label_png
 
 from tam_edit.errors import MaskSizeMismatch, SourceMissing, SourceUnreadable, UsageError
 from tam_edit.masks import LabelMap
+from tam_edit.pipelines.export.palette import read_label_png
 
 _PICTURES = (".jpg", ".jpeg", ".png")
 # Where a split may be named, best first, when none is asked for.

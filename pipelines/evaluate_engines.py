@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from tam_edit.errors import EngineError
 from tam_edit.models.weights import FoundWeights, require_for_engine
 from tam_edit.pipelines.evaluate_clock import own_version
 from tam_edit.pipelines.evaluate_inpainting import FillingEngine, telea, untouched
 from tam_edit.pipelines.evaluate_tracking import SegmentingEngine, TrackingEngine
-
-from tam_edit.errors import EngineError
 
 __all__ = ["filling_engine", "segmenting_engine", "telea", "tracking_engine", "untouched"]
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tam_edit.pipelines.evaluate_clock import Clock
-from tam_edit.pipelines.evaluate_dataset import AnnotatedSequence
-from tam_edit.pipelines.metrics import finite_mean, psnr, ssim, true_flow, warping_error
 
 from tam_edit.errors import EngineError, UsageError
 from tam_edit.masks import Mask
+from tam_edit.pipelines.evaluate_clock import Clock
+from tam_edit.pipelines.evaluate_dataset import AnnotatedSequence
+from tam_edit.pipelines.metrics import finite_mean, psnr, ssim, true_flow, warping_error
 
 Picture = NDArray[np.uint8]
 Fill = Callable[[Sequence[Picture], Sequence[Mask]], Iterator[Picture]]

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tam_edit.pipelines.evaluate_dataset import mask_folders, read_pair
-from tam_edit.pipelines.metrics import Curve, boundary_f, jaccard
 
 from tam_edit.errors import SourceMissing
 from tam_edit.masks import LabelMap
+from tam_edit.pipelines.evaluate_dataset import mask_folders, read_pair
+from tam_edit.pipelines.metrics import Curve, boundary_f, jaccard
 
 
 @dataclass(frozen=True)

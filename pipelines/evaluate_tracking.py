@@ -9,14 +9,14 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tam_edit.errors import EngineError, MaskEmpty, UsageError
+from tam_edit.masks import LabelMap, Mask, box_of, pack_planes, unpack_planes
 from tam_edit.pipelines.evaluate_clock import Clock
 from tam_edit.pipelines.evaluate_dataset import AnnotatedSequence
 from tam_edit.pipelines.evaluate_scores import Scorer, SequenceScore, scored_frames, summary
 from tam_edit.pipelines.export.palette import write_label_png
 from tam_edit.pipelines.metrics import jaccard
-
-from tam_edit.errors import EngineError, MaskEmpty, UsageError
-from tam_edit.masks import LabelMap, Mask, box_of, pack_planes, unpack_planes
 
 Picture = NDArray[np.uint8]
 Probability = NDArray[np.float32]

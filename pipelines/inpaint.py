@@ -10,15 +10,15 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from tam_edit.pipelines.blobs import BlobCache
-from tam_edit.pipelines.context import Context, Rgb
-from tam_edit.pipelines.matte import Mattes
 
 from tam_edit.clip import FrameSpan
 from tam_edit.digest import digest_of
 from tam_edit.engine.stage import NOTHING, FrameSeries, Product, Stage, Unit, packed_product, record_digests
 from tam_edit.engine.store import Record
 from tam_edit.masks import Mask
+from tam_edit.pipelines.blobs import BlobCache
+from tam_edit.pipelines.context import Context, Rgb
+from tam_edit.pipelines.matte import Mattes
 
 STAGE = Stage("inpaint", 1)
 _PLACE = struct.Struct("<II")
@@ -145,9 +145,7 @@ def _reads(
 
 
 def _hole_digests(mattes: Mattes, frames: Iterable[int]) -> dict[int, str | None]:
-    return {
-        frame: mattes.series.digests.get(frame, NOTHING) if mattes.has_hole(frame) else NOTHING for frame in frames
-    }
+    return {frame: mattes.series.digests.get(frame, NOTHING) if mattes.has_hole(frame) else NOTHING for frame in frames}
 
 
 def _read(context: Context, mattes: Mattes, shot: FrameSpan, at: int) -> tuple[Rgb, Mask]:

@@ -8,13 +8,13 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from tam_edit.pipelines.context import Context
 
 from tam_edit.clip import FrameSpan
 from tam_edit.digest import digest_bytes, digest_of
 from tam_edit.engine.stage import Product, Stage, Unit
 from tam_edit.errors import MaskEmpty, PromptError
 from tam_edit.masks import Mask, box_of, pack_label_map, unpack_label_map
+from tam_edit.pipelines.context import Context
 from tam_edit.script import EditScript, Prompt
 
 STAGE = Stage("segment", 1)

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from tam_edit.pipelines.blobs import BlobCache
-from tam_edit.pipelines.context import Context
-from tam_edit.pipelines.propagate import Tubes
 
 from tam_edit.clip import FrameSpan
 from tam_edit.engine.stage import FrameSeries, Product, Stage, Unit, packed_product, record_digests
 from tam_edit.engine.store import Record
 from tam_edit.masks import LabelMap, Mask, Matte, box_of, pack_planes, unpack_planes
+from tam_edit.pipelines.blobs import BlobCache
+from tam_edit.pipelines.context import Context
+from tam_edit.pipelines.propagate import Tubes
 
 STAGE = Stage("matte", 1)
 CHUNK = 16

@@ -6,10 +6,12 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from tam_edit.pipelines.background import PlateBackground
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
     from tam_edit.pipelines.context import Context
     from tam_edit.pipelines.encode import Overlay
 

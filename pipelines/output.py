@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tam_edit.media.settings import EncodeSettings
 from tam_edit.pipelines.context import Context
 from tam_edit.pipelines.encode import Overlay, encode, segments
-
-from tam_edit.media.settings import EncodeSettings
 
 
 def make(context: Context, overlay: Overlay, settings: EncodeSettings, output: Path, *, write: bool) -> None:

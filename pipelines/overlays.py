@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+
 from tam_edit.pipelines.context import Rgb
 from tam_edit.pipelines.encode import Layer
 from tam_edit.pipelines.inpaint import Fills

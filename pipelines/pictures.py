@@ -15,7 +15,6 @@ from tam_edit.project import write_whole
 
 if TYPE_CHECKING:
     from tam_edit.pipelines.review import Doubt
-
     from tam_edit.session import Edit
 
 Rgb = NDArray[np.uint8]

@@ -35,9 +35,8 @@ def probe(
     unit = Unit(STAGE, FrameSpan(0, known.facts["source_frames"] if known else 0), settings)
 
     def compute() -> Product:
-        from tam_edit.pipelines.shots import ShotFinder
-
         from tam_edit.media.probe import probe as probe_media
+        from tam_edit.pipelines.shots import ShotFinder
 
         shots = ShotFinder()
         source = probe_media(

@@ -16,11 +16,6 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from tam_edit.models.fusion import fuse
-from tam_edit.pipelines.arrays import pack_arrays, unpack_arrays
-from tam_edit.pipelines.blobs import BlobCache
-from tam_edit.pipelines.context import Context, Rgb
-from tam_edit.pipelines.keyframes import Keyframes, KeyMask, exclusive
 
 from tam_edit.clip import FrameSpan
 from tam_edit.digest import digest_bytes, digest_of
@@ -35,6 +30,11 @@ from tam_edit.engine.stage import (
 )
 from tam_edit.engine.store import Record
 from tam_edit.masks import LabelMap, Mask, pack_label_map, pack_planes, unpack_label_map, unpack_planes
+from tam_edit.models.fusion import fuse
+from tam_edit.pipelines.arrays import pack_arrays, unpack_arrays
+from tam_edit.pipelines.blobs import BlobCache
+from tam_edit.pipelines.context import Context, Rgb
+from tam_edit.pipelines.keyframes import Keyframes, KeyMask, exclusive
 
 STAGE = Stage("propagate", 1)
 
@@ -335,14 +335,14 @@ class _Region:
                     else digest_of({label: mask.digest for label, mask in given.items()})
                     for frame, given in locked.items()
                 }
-            distances = {frame: self._distances(frame) for frame in chunk.indices()}
+            distances = {frame: self._distances(frame, sources[frame]) for frame in chunk.indices()}
             settings = {
                 "objects": [
                     [made.labels if made and frame in made.digests else None for made in sources[frame]]
                     for frame in chunk.indices()
                 ],
                 "keyframes": [sorted(self.keys.get(frame, {})) for frame in chunk.indices()],
-                "distances": list(distances.values()),
+                "frames to the keyframes": list(distances.values()),
                 "size": self.context.source.size_wh,
             }
             unit = Unit(STAGE, chunk, settings, reads, variant="fused")
@@ -358,15 +358,15 @@ class _Region:
                     result.records[frame] = (record, place)
                 result.trust[frame] = self._trust(frame, sources[frame], distances[frame])
 
-    def _distances(self, frame: int) -> dict[int, tuple[int, int]]:
-        """Frames from each object's keyframe before and after; -1 where there is none."""
-        labels = sorted({label for given in self.keys.values() for label in given})
+    def _distances(self, frame: int, passes: tuple[_Pass | None, _Pass | None]) -> dict[int, tuple[int, int]]:
+        """Frames to the keyframes before and after, of each object that both passes carry there: what fusing asks."""
+        sides = [set(made.labels) if made is not None and frame in made.digests else set() for made in passes]
         found = {}
-        for label in labels:
+        for label in sorted(sides[0] & sides[1]):
             mine = [at for at in self.frames if label in self.keys[at]]
-            before = max((at for at in mine if at <= frame), default=None)
-            after = min((at for at in mine if at >= frame), default=None)
-            found[label] = (-1 if before is None else frame - before, -1 if after is None else after - frame)
+            before = max(at for at in mine if at <= frame)
+            after = min(at for at in mine if at >= frame)
+            found[label] = (frame - before, after - frame)
         return found
 
     def _label_map(
@@ -378,7 +378,7 @@ class _Region:
         labels = sorted(set().union(*sides) - given.keys())
         label_map: LabelMap = np.zeros((height, width), np.uint8)
         if labels:
-            chances = np.stack([_joined(label, sides, distances[label]) for label in labels])
+            chances = np.stack([_joined(label, sides, distances.get(label, (0, 0))) for label in labels])
             background = np.clip(1 - chances.sum(axis=0), 0, 1)
             best = np.argmax(chances, axis=0)
             wins = np.take_along_axis(chances, best[None], axis=0)[0] > background
@@ -400,17 +400,12 @@ class _Region:
     ) -> dict[int, dict[str, float]]:
         """The parts of whichever pass is nearer to its keyframe; a locked mask is certain."""
         found: dict[int, dict[str, float]] = {}
-        for label, (before, after) in distances.items():
-            if label in self.keys.get(frame, {}):
-                found[label] = {"combined": 1.0}
-                continue
-            sides = [
-                (distance, made.trust[frame][label])
-                for distance, made in zip((before, after), passes, strict=True)
-                if made is not None and label in made.trust.get(frame, {})
-            ]
-            if sides:
-                found[label] = min(sides, key=lambda side: side[0] if side[0] >= 0 else 1 << 30)[1]
+        for before, made in zip((True, False), passes, strict=True):
+            for label, parts in (made.trust.get(frame, {}) if made is not None else {}).items():
+                nearer = label not in found or distances[label][0] > distances[label][1]
+                if before or nearer:
+                    found[label] = parts
+        found |= {label: {"combined": 1.0} for label in self.keys.get(frame, {})}
         return found
 
 
@@ -422,7 +417,7 @@ def _joined(
     if len(known) == 1:
         return known[0]
     stacks = [np.stack([1 - plane, plane]) for plane in known]
-    return np.asarray(fuse(stacks[0], stacks[1], max(distance[0], 0), max(distance[1], 0))[1])
+    return np.asarray(fuse(stacks[0], stacks[1], *distance)[1])
 
 
 def trust_parts(parts: Any) -> dict[str, float]:

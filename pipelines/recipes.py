@@ -8,6 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from tam_edit.clip import FrameSpan
+from tam_edit.errors import UsageError
+from tam_edit.masks import LabelMap, MaskTube
+from tam_edit.media.digests import digest_source
 from tam_edit.pipelines import background as backgrounds
 from tam_edit.pipelines.context import Context
 from tam_edit.pipelines.engines import Engines
@@ -17,11 +22,6 @@ from tam_edit.pipelines.matte import MatteSettings, mattes, usual_dilate_px, usu
 from tam_edit.pipelines.overlays import Background, Nothing, Removal, Replacement
 from tam_edit.pipelines.probe import probe
 from tam_edit.pipelines.propagate import Tubes, propagate
-
-from tam_edit.clip import FrameSpan
-from tam_edit.errors import UsageError
-from tam_edit.masks import LabelMap, MaskTube
-from tam_edit.media.digests import digest_source
 from tam_edit.project import Project
 from tam_edit.script import EditScript
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from tam_edit.pipelines.propagate import Tubes
-
 from tam_edit.clip import FrameSpan
+from tam_edit.pipelines.propagate import Tubes
 
 USUAL_THRESHOLD = 0.5
 WHY = {

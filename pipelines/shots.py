@@ -27,9 +27,9 @@ class ShotFinder:
         from scenedetect.detectors import AdaptiveDetector, HistogramDetector
 
         self._detectors: tuple[Any, ...] = (
-            AdaptiveDetector(min_scene_len=1),
+            AdaptiveDetector(min_scene_len=1, adaptive_threshold=2.0, min_content_val=10.0),
             # Grey pictures score a third of coloured ones above, so brightness is looked at by itself too.
-            AdaptiveDetector(min_scene_len=1, luma_only=True, min_content_val=10.0),
+            AdaptiveDetector(min_scene_len=1, adaptive_threshold=2.0, luma_only=True, min_content_val=6.0),
             HistogramDetector(min_scene_len=1),
         )
         self._recent: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -387,7 +388,7 @@ class Edit:
     def clip(
         self, background: str | Path | None = None, *, objects: Sequence[str] | None = None, invert: bool = False
     ) -> Any:
-        """The result as a moviepy VideoClip (objects removed, or a background behind them), composited when asked for."""
+        """The result as a moviepy VideoClip, composited when asked for: objects removed, or a background behind."""
         from tam_edit.pipelines.moviepy_clip import moviepy_clip
         from tam_edit.pipelines.recipes import Choice
 
@@ -464,12 +465,13 @@ def _new_script(
 
     rate = None
     if frame_rate is not None:
+        # Checked as text first: an exponent such as 1e999999999 would be worked out digit by digit.
+        if not re.fullmatch(r"\d{1,9}([./]\d{1,9})?", str(frame_rate)):
+            raise UsageError(f"frame rate {frame_rate!r}: write frames a second, such as 25 or 30000/1001")
         try:
-            rate = Fraction(frame_rate)
-        except (ValueError, ZeroDivisionError) as error:
+            rate = Fraction(str(frame_rate))
+        except ZeroDivisionError as error:
             raise UsageError(f"frame rate {frame_rate!r}: write frames a second, such as 25 or 30000/1001") from error
-        if rate <= 0:
-            raise UsageError(f"frame rate {frame_rate}: more than 0 is needed")
     source = ScriptSource(str(clip.resolve()), digest_source(clip), rate, allow_truncated)
     return EditScript(source, settings=settings or Settings())
 

@@ -182,6 +182,10 @@ def test_completion_is_there() -> None:
     tool = shutil.which("tam-edit", path=str(Path(sys.executable).parent))
     assert tool is not None
     result = subprocess.run(
-        [tool], env={"_TAM_EDIT_COMPLETE": "bash_source", "PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=False
+        [tool],
+        env={"_TAM_EDIT_COMPLETE": "bash_source", "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert "_tam_edit_completion" in result.stdout

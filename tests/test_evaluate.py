@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+
+from tam_edit.cli.evaluate import evaluate
+from tam_edit.errors import EngineError, MaskEmpty, MaskError, MaskSizeMismatch, SourceMissing, UsageError
 from tam_edit.pipelines.evaluate import Selection, evaluate_folders, evaluate_inpainting, evaluate_tracking
 from tam_edit.pipelines.evaluate_dataset import read_davis
 from tam_edit.pipelines.evaluate_engines import tracking_engine
@@ -26,9 +29,6 @@ from tam_edit.pipelines.evaluate_tracking import (
     track,
 )
 from tam_edit.pipelines.export.palette import davis_palette, read_label_png, write_label_png
-
-from tam_edit.cli.evaluate import evaluate
-from tam_edit.errors import EngineError, MaskEmpty, MaskError, MaskSizeMismatch, SourceMissing, UsageError
 from tests.support import FOOTAGE, needs_footage
 
 SIZE = (80, 60)

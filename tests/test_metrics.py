@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
+
+from tam_edit.errors import MaskSizeMismatch
 from tam_edit.pipelines.metrics import (
     Curve,
     boundary_f,
@@ -21,8 +23,6 @@ from tam_edit.pipelines.metrics import (
     true_flow,
     warping_error,
 )
-
-from tam_edit.errors import MaskSizeMismatch
 from tests.support import FOOTAGE, needs_footage
 
 

@@ -7,12 +7,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from tam_edit.pipelines.export.ingested import Ingested
-from tam_edit.pipelines.export.request import Alpha, ExportResult, Request, Rgb
-
 from tam_edit.clip import ClipSource
 from tam_edit.errors import UsageError
 from tam_edit.masks import MaskTube
+from tam_edit.pipelines.export.ingested import Ingested
+from tam_edit.pipelines.export.request import Alpha, ExportResult, Request, Rgb
 
 __all__ = ["EXPORTS", "IMPORTS", "ExportResult", "Ingested", "export", "ingest"]
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tam_edit.pipelines.export.ingested import Ingested, LabelBook
-from tam_edit.pipelines.export.outlines import edge_rings
-from tam_edit.pipelines.export.request import ExportResult, Request, need_suffix
 
 from tam_edit.errors import MaskError, MaskSizeMismatch, SourceMissing
 from tam_edit.masks import Mask, box_of, counts_from_text, mask_from_counts, rle_counts, rle_text
 from tam_edit.media.placing import check_destination, placed
+from tam_edit.pipelines.export.ingested import Ingested, LabelBook
+from tam_edit.pipelines.export.outlines import edge_rings
+from tam_edit.pipelines.export.request import ExportResult, Request, need_suffix
 
 
 def write(request: Request) -> ExportResult:

@@ -6,13 +6,13 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
-from tam_edit.pipelines.export.coco import fill_edges
-from tam_edit.pipelines.export.ingested import Ingested, LabelBook
-from tam_edit.pipelines.export.request import ExportResult, Request, need_suffix
 
 from tam_edit.errors import MaskError, SourceMissing
 from tam_edit.masks import Mask, box_of
 from tam_edit.media.placing import check_destination, placed
+from tam_edit.pipelines.export.coco import fill_edges
+from tam_edit.pipelines.export.ingested import Ingested, LabelBook
+from tam_edit.pipelines.export.request import ExportResult, Request, need_suffix
 
 _COMPLETE = "every_frame_is_annotated"
 

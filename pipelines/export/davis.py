@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tam_edit.media.placing import check_destination, placed
 from tam_edit.pipelines.export.ingested import Ingested, LabelBook, numbered
 from tam_edit.pipelines.export.palette import label_names, read_label_png, write_label_png
 from tam_edit.pipelines.export.request import ExportResult, Request, check_folder
-
-from tam_edit.media.placing import check_destination, placed
 
 
 def write(request: Request) -> ExportResult:

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from tam_edit.pipelines.export.ingested import Ingested, LabelBook
-from tam_edit.pipelines.export.request import ExportResult, Request, check_folder
 
 from tam_edit.errors import MaskError, MaskSizeMismatch, SourceMissing
 from tam_edit.masks import box_of
 from tam_edit.media.placing import check_destination, placed
+from tam_edit.pipelines.export.ingested import Ingested, LabelBook
+from tam_edit.pipelines.export.request import ExportResult, Request, check_folder
 
 
 def write(request: Request) -> ExportResult:

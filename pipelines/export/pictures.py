@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tam_edit.pipelines.export.ingested import Ingested, LabelBook, numbered
-from tam_edit.pipelines.export.request import ExportResult, Request, check_folder
 
 from tam_edit.errors import MaskError
 from tam_edit.media.placing import check_destination, placed
+from tam_edit.pipelines.export.ingested import Ingested, LabelBook, numbered
+from tam_edit.pipelines.export.request import ExportResult, Request, check_folder
 
 
 def write_png(request: Request) -> ExportResult:

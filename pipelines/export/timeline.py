@@ -7,11 +7,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from tam_edit.pipelines.export.request import ExportResult, Request, need_suffix
-from tam_edit.pipelines.export.videos import write_matte_file
-
 from tam_edit.clip import ClipSource
 from tam_edit.media.placing import check_destination, placed
+from tam_edit.pipelines.export.request import ExportResult, Request, need_suffix
+from tam_edit.pipelines.export.videos import write_matte_file
 
 
 def write(request: Request) -> ExportResult:

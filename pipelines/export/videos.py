@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tam_edit.pipelines.export.request import ExportResult, Request, need_suffix
 
 from tam_edit.media.placing import check_destination, placed
+from tam_edit.pipelines.export.request import ExportResult, Request, need_suffix
 
 _ROUNDED = "{} counts time in milliseconds: the clip's times are rounded to them (.mov and .mp4 keep them exactly)"
 

@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 
 import numpy as np
-from tam_edit.pipelines.export.ingested import Ingested, LabelBook, numbered
-from tam_edit.pipelines.export.outlines import pixel_rings
-from tam_edit.pipelines.export.request import ExportResult, Request, check_folder
 
 from tam_edit.errors import MaskError, SourceMissing
 from tam_edit.masks import Mask
 from tam_edit.media.placing import check_destination, placed
+from tam_edit.pipelines.export.ingested import Ingested, LabelBook, numbered
+from tam_edit.pipelines.export.outlines import pixel_rings
+from tam_edit.pipelines.export.request import ExportResult, Request, check_folder
 
 
 def write(request: Request) -> ExportResult:

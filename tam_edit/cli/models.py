@@ -26,7 +26,7 @@ def models() -> None:
     """
 
 
-@models.command("list")
+@models.command("list", epilog="Example: tam-edit models list --json")
 @NAMED
 @JSON
 def list_(named: tuple[str, ...], as_json: bool) -> None:
@@ -92,7 +92,7 @@ def fetch(keys: tuple[str, ...], source: str | None, accept_licence: bool, as_js
         _print_json({"command": "models fetch", "weights": fetched})
 
 
-@models.command("verify")
+@models.command("verify", epilog="Example: tam-edit models verify --json")
 @click.argument("keys", nargs=-1, metavar="[NAME...]")
 @NAMED
 @JSON
@@ -124,7 +124,7 @@ def verify(keys: tuple[str, ...], named: tuple[str, ...], as_json: bool) -> None
         sys.exit(1)
 
 
-@models.command("licences")
+@models.command("licences", epilog="Example: tam-edit models licences --json")
 @JSON
 def licences(as_json: bool) -> None:
     """Say under which licence the weights are published, and what it asks."""

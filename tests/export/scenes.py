@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tam_edit.pipelines.export import ExportResult, export
 
 from tam_edit.clip import ClipSource, Orientation
 from tam_edit.masks import MaskTube
+from tam_edit.pipelines.export import ExportResult, export
 
 SIZE = (97, 61)  # odd both ways
 NAMES = ("ball", 'Käse & "dog": 1')

@@ -11,10 +11,10 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
-from tam_edit.pipelines.export.pictures import linear_light
 
 from tam_edit.errors import MaskSizeMismatch, OutputError
 from tam_edit.media.alpha import write_grey, ycc
+from tam_edit.pipelines.export.pictures import linear_light
 from tests.export.scenes import FRAMES, PTS, SIZE, clip, label_map, matte, picture, write
 
 # A quarter of the pixels is soft, inside is whole and outside is far enough to be black.

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tam_edit.pipelines.export import IMPORTS, Ingested, ingest
 
 from tam_edit.errors import MaskError, MaskSizeMismatch, SourceMissing, UsageError
+from tam_edit.pipelines.export import IMPORTS, Ingested, ingest
 from tests.export.scenes import FRAMES, NAMES, SIZE, TUBE, label_map, matte, write
 
 ENDING = {"coco": ".json", "cvat": ".xml"}

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis.extra import numpy as hnp
 from PIL import Image
-from tam_edit.pipelines.export import EXPORTS
-from tam_edit.pipelines.export.outlines import edge_rings, pixel_rings
 
 from tam_edit.errors import ContainerUnknown, MaskError, MaskSizeMismatch, OutputIsSource, OutputUnwritable, UsageError
 from tam_edit.masks import MaskTube
+from tam_edit.pipelines.export import EXPORTS
+from tam_edit.pipelines.export.outlines import edge_rings, pixel_rings
 from tests.export.scenes import FRAMES, NAMES, SIZE, TUBE, clip, label_map, write
 
 masks = hnp.arrays(np.bool_, hnp.array_shapes(min_dims=2, max_dims=2, max_side=14))
