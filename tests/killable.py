@@ -1,4 +1,4 @@
-"""A run to be killed: `python -m tests.killable PROJECT OUTPUT` removes with simple engines, slowly enough to be hit."""
+"""A run to be killed: `python -m tests.killable PROJECT OUTPUT` removes with simple engines, slowly."""
 
 from __future__ import annotations
 

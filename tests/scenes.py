@@ -219,8 +219,6 @@ class GreyFiller:
 class FixedTrust:
     """Falls with the number of steps."""
 
-    __dataclass_fields__: dict[str, Any] = {}
-
     def __init__(self, steps: int) -> None:
         self.steps = steps
 

@@ -344,7 +344,7 @@ def test_the_source_is_watched(ball_clip: Path, tmp_path: Path) -> None:
     moved = tmp_path / "elsewhere"
     moved.mkdir()
     clip.rename(moved / "clip.mp4")
-    with pytest.raises(errors.SourceMissing, match="source.path"):
+    with pytest.raises(errors.SourceMissing, match=r"source\.path"):
         edit.track()
     shutil.move(str(tmp_path / "ball.edit"), str(moved / "ball.edit"))
     (moved / "clip.mp4").rename(tmp_path / "x.mp4")
