@@ -7,8 +7,9 @@ import json
 import secrets
 import threading
 import time
+import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -183,6 +184,10 @@ class Studio:
                 desk.refresh()
             except (TamEditError, OSError) as error:  # a hand edit with a mistake: said, and looked at again later
                 desk.known = type(desk.known)(key=digest_of(str(error)), problem=str(error))
+            except Exception as error:  # noqa: BLE001 - the thread's outermost boundary: said on the page, and it goes on
+                traceback.print_exc()
+                words = f"an error of tam-edit itself ({type(error).__name__}: {error}); the terminal has more"
+                desk.known = replace(desk.known, key=digest_of(words), problem=words)
             looked = time.monotonic()
             if asked or desk.known.key != before or now != stamp:
                 self.touch()

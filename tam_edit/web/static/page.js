@@ -129,6 +129,7 @@ const app = {
   async begin(work) {
     const clean = Object.fromEntries(Object.entries(work).filter(([, value]) => value !== null && value !== undefined));
     const go = async () => { panels.showPlan(null); if (await change("/api/run", clean)) app.say(`${clean.kind} has begun`); };
+    await settled();
     try {
       const report = await post("/api/plan", clean);
       const count = report ? report.stages.reduce((sum, one) => sum + one.frames_run + one.frames_unknown, 0) : 0;
@@ -185,7 +186,11 @@ async function sendSaying({ object, frame, said }) {
 
 // State from the server
 
+// Clicks that are on their way come first: a run or an undo must not overtake them.
+async function settled() { while (app.saying) await app.saying.catch(() => {}); }
+
 async function change(path, values) {
+  await settled();
   try { took(await post(path, values)); show(); return true; } catch (error) { app.say(error.message, true); show(); return false; }
 }
 
