@@ -6,6 +6,7 @@ Public face of the filling: `fill` streams, `Filler` computes chunks of one shot
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,18 +18,18 @@ from tam_edit.errors import EngineError, MaskSizeMismatch, UsageError
 from tam_edit.models.classic.fill_chain import chains, sampled
 from tam_edit.models.classic.fill_fuse import (
     CHAIN_LATER,
-    REFERENCE,
     Candidate,
     Weighed,
     composed,
     fused,
+    referred,
     smooth_fill,
     weighed,
     weighed_plate,
 )
 from tam_edit.models.classic.fill_membrane import Bools, grown, mean_size
 from tam_edit.models.classic.fill_plate import plate_frames
-from tam_edit.models.classic.fill_reference import Box, box_around, chosen, registered
+from tam_edit.models.classic.fill_reference import Box, box_around, chosen
 from tam_edit.models.classic.fill_scene import Recent, Rgb, Scene
 from tam_edit.models.classic.fill_texture import ANCHOR_EVERY, LEAST_PX, anchored, fetched
 
@@ -175,7 +176,7 @@ class Filler:
 
     def _fused(self, index: int) -> tuple[Rgb, Bools]:
         """The weighted mean of all candidates, and which pixels no other frame shows: uint8 [H, W, 3], bool [H, W]."""
-        scene, settings = self._scene, self.settings
+        scene = self._scene
         rgb, mask = scene.picture(index)
         unseen = np.zeros_like(mask)
         hole = scene.small(index).hole
@@ -186,7 +187,7 @@ class Filler:
             return rgb, unseen
         points = np.argwhere(mask)[:, ::-1].astype(np.float32)
         box = box_around(hole, BOX_MARGIN_PX)
-        parts = [weighed(scene, index, box, one, settings.guard_px) for one in self._candidates(index, box)]
+        parts = self._weighed(index, box)
         kept = [part for part in parts if part is not None] + self._plate(index, box, self._far(index))
         total, mass = fused(scene, box, kept, points)
         smooth, weight = smooth_fill(scene, index, box, points)
@@ -240,7 +241,22 @@ class Filler:
         fitting = int(self.settings.window_mb * 10**6 // (6 * height * width))
         return max(self.settings.reach, min(self.settings.far_reach, fitting))
 
-    def _candidates(self, index: int, box: Box) -> Iterator[Candidate]:
+    def _weighed(self, index: int, box: Box) -> list[Weighed | None]:
+        """All candidates but the plate; the references in two threads, for all they read is in the scene's caches."""
+        scene, guard_px = self._scene, self.settings.guard_px
+        parts = [weighed(scene, index, box, one, guard_px) for one in self._chained(index, box)]
+        near = self._near(index)
+        hole = box.cut(scene.small(index).hole)
+        inner = np.argwhere(hole)[:, ::-1].astype(np.float32) + np.array([box.x0, box.y0], np.float32)
+        picked = chosen(scene, index, inner, near.start, near.stop, self.settings.references)
+
+        def one(frame: int) -> Weighed | None:
+            return weighed(scene, index, box, referred(scene, index, frame, box), guard_px)
+
+        with ThreadPoolExecutor(2) as pool:
+            return [*parts, *pool.map(one, picked)]
+
+    def _chained(self, index: int, box: Box) -> Iterator[Candidate]:
         scene, settings = self._scene, self.settings
         low, high = self._near(index).start, self._near(index).stop
         hole = box.cut(scene.small(index).hole)
@@ -258,12 +274,6 @@ class Filler:
                 yield Candidate(
                     frame, xy, frame >= 0, np.abs(frame - index).astype(np.float32), drift, min(rank, CHAIN_LATER)
                 )
-        inner = np.argwhere(hole)[:, ::-1].astype(np.float32) + corner
-        for frame_index in chosen(scene, index, inner, low, high, settings.references):
-            xy, valid = registered(scene, index, frame_index, box)
-            frame = np.full(hole.shape, frame_index, np.int32)
-            distance = np.full(hole.shape, abs(frame_index - index), np.float32)
-            yield Candidate(frame, xy, valid, distance, np.zeros(hole.shape, np.float32), REFERENCE)
 
     def _steadied(self, index: int) -> Rgb:
         """One temporal pass: the mean with what the neighbours' fills say, weighted by agreement."""

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from tam_edit.models.classic.fill_chain import sampled
 from tam_edit.models.classic.fill_membrane import Bools, Floats, blurred, grown, halved, mean_size, membrane
 from tam_edit.models.classic.fill_plate import plate
-from tam_edit.models.classic.fill_reference import Box
+from tam_edit.models.classic.fill_reference import Box, registered
 from tam_edit.models.classic.fill_scene import Rgb, Scene, grid, moved, stands
 
 RING_PX = 12
+HOPELESS = 15.0  # grey levels: a plate that is this far off around the hole is not looked at further
 LEAST_SHARE = 0.004  # of all weight at a pixel: less is left out
 CHAIN_FIRST, CHAIN_LATER, REFERENCE, PLATE = range(4)
 
@@ -68,6 +69,13 @@ class Weighed:
     correction: Floats
 
 
+def referred(scene: Scene, index: int, frame: int, box: Box) -> Candidate:
+    """One frame, registered to another directly, as a candidate."""
+    xy, valid = registered(scene, index, frame, box)
+    distance = np.full(valid.shape, abs(frame - index), np.float32)
+    return Candidate(np.full(valid.shape, frame, np.int32), xy, valid, distance, np.zeros_like(distance), REFERENCE)
+
+
 def colours(scene: Scene, candidate: Candidate) -> Floats:
     """The candidate's colours at working size: float32 [h, w, 3]; zeros where it has none."""
     height, width = candidate.valid.shape
@@ -99,6 +107,12 @@ def weighed_plate(scene: Scene, index: int, box: Box, frames: list[int], guard_p
     hole = box.cut(scene.small(index).hole)
     wanted = grown(hole, guard_px + RING_PX)
     points = np.argwhere(wanted)[:, ::-1].astype(np.float32) + np.array([box.x0, box.y0], np.float32)
+    at = np.argwhere(scene_ring(hole, guard_px))[::5]
+    corner = np.array([box.x0, box.y0], np.float32)
+    glance = plate(scene, index, at[:, ::-1].astype(np.float32) + corner, frames)
+    apart = mean_size(box.cut(scene.small(index).rgb)[at[:, 0], at[:, 1]].astype(np.float32) - glance.colour)
+    if not len(at) or float(np.median(apart)) > HOPELESS:
+        return []
     made = plate(scene, index, points, frames)
     colour = np.zeros((*hole.shape, 3), np.float32)
     colour[wanted] = made.colour

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -77,7 +78,7 @@ class Scene:
         self._pairs: Recent[tuple[Step, Step]] = Recent(limit)
         self._walks: Recent[Matrix] = Recent(4096)
         self._jumps: Recent[Matrix] = Recent(4096)
-        self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self._own = threading.local()
         self.size_wh = (0, 0)  # of the picture
         self.work_wh = (0, 0)  # of the small frames
 
@@ -119,7 +120,9 @@ class Scene:
         """Dense inverse search (Kroeger et al. 2016) from first to second: float32 [h, w, 2]."""
         if min(first.shape) < 12:
             return np.zeros((*first.shape, 2), np.float32)
-        return np.asarray(self._dis.calc(first, second, None), np.float32)
+        if not hasattr(self._own, "dis"):  # one for each thread: it keeps its pyramids between calls
+            self._own.dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        return np.asarray(self._own.dis.calc(first, second, None), np.float32)
 
     def step(self, index: int, direction: int) -> Step:
         """Motion from frame index to index + direction (1 or -1)."""
