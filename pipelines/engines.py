@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +21,10 @@ from tam_edit.script import Point, Prompt, Settings
 if TYPE_CHECKING:
     from tam_edit.models.weights import FoundWeights
 
+SAM_SIDE_PX = 1024
 Box = tuple[float, float, float, float]
 
-SEGMENTERS = ("classic",)
+SEGMENTERS = ("classic", "sam")
 TRACKERS = ("classic", "xmem")
 INPAINTERS = ("classic", "e2fgvi", "e2fgvi-hq")
 
@@ -40,7 +41,7 @@ class EngineOptions:
     """
 
     device: str = "auto"
-    precision: str = "fp32"
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     fast: bool = False
     weights: Mapping[str, Path] = field(default_factory=dict)
     commercial: bool = False
@@ -101,6 +102,60 @@ class ClassicSegmenter:
         if too_much:
             mask &= ~self._found(rgb, too_much, prompt.points, None, next_rgb)[0].mask
         return mask
+
+
+class SamSegmenting:
+    """Clicks to masks by SAM; what it sees of a frame is kept, so a second click costs only the decoder."""
+
+    looks_ahead = False
+
+    def __init__(self, found: FoundWeights, options: EngineOptions) -> None:
+        self._found, self._options = found, options
+        self._segmenter: Any = None
+
+    @property
+    def identity(self) -> str:
+        return f"sam/1 {self.embedder}"
+
+    @property
+    def embedder(self) -> str:
+        return f"sam/1 {self._found.sha256} {self._options.precision}"
+
+    def embed(self, rgb: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+        return dict(self._loaded().embed(rgb).to_arrays())
+
+    def answer(self, seen: Mapping[str, NDArray[Any]], prompt: Prompt) -> tuple[Candidate, ...]:
+        from tam_edit.models import sam
+
+        embedding = sam.Embedding.from_arrays(seen)
+        prior = None
+        if prompt.prior is not None:
+            prior = sam.mask_logits(prompt.prior.mask(), embedding.size_hw, SAM_SIDE_PX)
+        found = self._loaded().candidates(
+            embedding,
+            points=[*prompt.points, *prompt.negative],
+            labels=[1] * len(prompt.points) + [0] * len(prompt.negative),
+            box=prompt.box,
+            mask_logits=prior,
+        )
+        names = ("best", "second", "third")
+        return tuple(Candidate(item.mask, item.score, name) for item, name in zip(found, names, strict=False))
+
+    def candidates(
+        self,
+        rgb: NDArray[np.uint8],
+        prompt: Prompt,
+        next_rgb: NDArray[np.uint8] | None,  # noqa: ARG002 - SAM looks at one picture
+    ) -> tuple[Candidate, ...]:
+        return self.answer(self.embed(rgb), prompt)
+
+    def _loaded(self) -> Any:
+        from tam_edit.models import sam
+
+        if self._segmenter is None:
+            network = sam.load(self._found.path, device=device_of(self._options), precision=self._options.precision)
+            self._segmenter = sam.SamSegmenter(network)
+        return self._segmenter
 
 
 @dataclass(frozen=True)
@@ -242,7 +297,7 @@ def resolve(settings: Settings, options: EngineOptions) -> Engines:
         "inpainter": _settle("inpainter", settings.inpainter, INPAINTERS, options),
     }
     return Engines(
-        ClassicSegmenter(),
+        _segmenter(names["segmenter"], options, warnings),
         _tracker(names["tracker"], options, warnings),
         _inpainter(names["inpainter"], options, warnings),
         names,
@@ -263,29 +318,30 @@ def device_of(options: EngineOptions) -> str:
 
 def _settle(role: str, name: str, known: Iterable[str], options: EngineOptions) -> str:
     if name == "auto":
-        from tam_edit.models.weights import find
+        from tam_edit.models.weights import find_for_engine
 
-        if role == "tracker":
-            if any(find(key, options.weights) for key in _XMEM_KEYS):
-                return "xmem"
-        elif role == "inpainter" and not options.commercial and find("e2fgvi-hq", options.weights):
-            return "e2fgvi-hq"
-        return "classic"
+        best = {"segmenter": "sam", "tracker": "xmem", "inpainter": "e2fgvi-hq"}[role]
+        allowed = not (options.commercial and best == "e2fgvi-hq")
+        return best if allowed and find_for_engine(best, options.weights) else "classic"
     if name not in known:
         raise UsageError(f"no {role} {name!r}: there are auto, {', '.join(known)}")
     return name
 
 
-_XMEM_KEYS = ("xmem-s012", "xmem")
+def _segmenter(name: str, options: EngineOptions, warnings: list[str]) -> Any:
+    if name == "classic":
+        return ClassicSegmenter()
+    from tam_edit.models.weights import require_for_engine
+
+    return SamSegmenting(_noted(require_for_engine("sam", options.weights), warnings), options)
 
 
 def _tracker(name: str, options: EngineOptions, warnings: list[str]) -> Any:
     if name == "classic":
         return ClassicTracking()
-    from tam_edit.models.weights import find, require
+    from tam_edit.models.weights import require_for_engine
 
-    found = next((found for key in _XMEM_KEYS if (found := find(key, options.weights))), None)
-    return XMemTracking(_noted(found or require("xmem", options.weights), warnings), options)
+    return XMemTracking(_noted(require_for_engine("xmem", options.weights), warnings), options)
 
 
 def _inpainter(name: str, options: EngineOptions, warnings: list[str]) -> Any:

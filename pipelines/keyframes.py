@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,12 @@ from tam_edit.digest import digest_bytes, digest_of
 from tam_edit.engine.stage import Product, Stage, Unit
 from tam_edit.errors import MaskEmpty, PromptError
 from tam_edit.masks import Mask, box_of, pack_label_map, unpack_label_map
+from tam_edit.pipelines.arrays import pack_arrays, unpack_arrays
 from tam_edit.pipelines.context import Context
 from tam_edit.script import EditScript, Prompt
 
 STAGE = Stage("segment", 1)
+EMBED = Stage("embed", 1)
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,24 @@ class Segmenter(Protocol):
         self, rgb: NDArray[np.uint8], prompt: Prompt, next_rgb: NDArray[np.uint8] | None
     ) -> tuple[Candidate, ...]:
         """Masks bool [H, W], best first."""
+        ...
+
+
+@runtime_checkable
+class EmbeddingSegmenter(Protocol):
+    """A segmenter whose costly look at a picture does not depend on the clicks, and is kept in the store."""
+
+    @property
+    def embedder(self) -> str:
+        """Names network, weights and precision for keys."""
+        ...
+
+    def embed(self, rgb: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+        """What was seen in the picture, as flat arrays."""
+        ...
+
+    def answer(self, seen: Mapping[str, NDArray[Any]], prompt: Prompt) -> tuple[Candidate, ...]:
+        """Masks bool [H, W] for clicks on a picture that was seen, best first."""
         ...
 
 
@@ -156,9 +176,29 @@ def choose(context: Context, name: str, frame: int, prompt: Prompt, segmenter: S
 
 
 def propose(context: Context, frame: int, prompt: Prompt, segmenter: Segmenter) -> tuple[Candidate, ...]:
-    """The segmenter's masks for clicks on a frame, best first."""
+    """The segmenter's masks for clicks on a frame, best first; what it sees of the frame is kept for later clicks."""
+    if isinstance(segmenter, EmbeddingSegmenter):
+        return segmenter.answer(_embedding(context, frame, segmenter), prompt)
     ahead = frame + 1 if segmenter.looks_ahead and frame + 1 in context.shot_of(frame) else None
     return segmenter.candidates(context.rgb(frame), prompt, None if ahead is None else context.rgb(ahead))
+
+
+def _embedding(context: Context, frame: int, segmenter: EmbeddingSegmenter) -> dict[str, NDArray[Any]]:
+    unit = Unit(
+        EMBED,
+        FrameSpan(frame, frame + 1),
+        {"embedder": segmenter.embedder},
+        {"picture": context.picture_reads([frame])},
+    )
+
+    def compute() -> Product:
+        packed = pack_arrays(segmenter.embed(context.rgb(frame)))
+        return Product([digest_bytes(packed)], {"embedding": packed})
+
+    record = context.runner.obtain(unit, compute, needs_blobs=True)
+    if record is None:
+        raise AssertionError("clicks are answered in runs, never in plans")
+    return unpack_arrays(context.runner.store.blob(record, "embedding"))
 
 
 def check_prompt(context: Context, name: str, frame: int, prompt: Prompt) -> None:

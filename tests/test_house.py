@@ -233,5 +233,5 @@ def test_commands_of_the_contract_are_there() -> None:
     assert promised - set(COMMANDS) <= COMING
 
 
-COMING = {"batch", "ui"}
+COMING = {"batch"}
 """Commands of the contract that have issues of their own and are not there yet."""

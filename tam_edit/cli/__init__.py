@@ -33,6 +33,7 @@ COMMANDS = {
     "evaluate": "tam_edit.cli.evaluate:evaluate",
     "models": "tam_edit.cli.models:models",
     "cache": "tam_edit.cli.cache:cache",
+    "ui": "tam_edit.cli.ui:ui",
     "demo": "tam_edit.cli.demo:demo",
 }
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tam_edit.errors import UsageError
 from tam_edit.project import Project
 
 if TYPE_CHECKING:
@@ -37,12 +36,9 @@ def engines(options: dict[str, Any]) -> EngineOptions:
     """The engine options of a command line; takes its own out of `options`."""
     from tam_edit.pipelines.engines import EngineOptions
 
-    named = {}
-    for item in options.pop("weights"):
-        name, equals, file = item.partition("=")
-        if not equals or not file:
-            raise UsageError(f"--weights {item!r}: write NAME=FILE, for example xmem=XMem.pth")
-        named[name] = Path(file)
+    from tam_edit.models.weights import parse_named
+
+    named = parse_named(options.pop("weights"))
     return EngineOptions(
         device=options.pop("device"),
         precision=options.pop("precision"),
