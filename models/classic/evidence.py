@@ -23,7 +23,7 @@ class VoteSettings:
     look_limit: float = 1.5
     motion_gain: float = 1.5
     motion_noise: float = 2.0  # a background that moves unevenly (water) makes motion say less
-    far_px: float = 80.0
+    far_px: float = 56.0
     slope: float = 0.06
     slack_px: float = 4.0
 

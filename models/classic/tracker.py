@@ -32,7 +32,7 @@ class TrackerSettings:
     """What a tracker may be told; lengths are pixels of the working picture."""
 
     work_area: int = 604 * 340  # pixels of the working picture
-    margin_px: int = 80  # around the objects; nothing further away is looked at
+    margin_px: int = 60  # around the objects; nothing further away is looked at
     seed: int = 7
     random_features: int = 256
     samples: int = 4000  # of each class and frame
@@ -47,8 +47,8 @@ class TrackerSettings:
     edge_strength: float = 30.0
     edge_sigma: float = 8.0
     lost_share: float = 0.08  # of the usual area: below it an object counts as lost
-    found_look: float = 0.45
-    found_likeness: float = 0.7
+    found_look: float = 0.4
+    found_likeness: float = 0.965  # of colours, for an object to be found again
 
 
 class Tracker:
