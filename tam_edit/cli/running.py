@@ -34,9 +34,8 @@ def surroundings(as_json: bool, memory_bytes: int | None = None) -> Surroundings
 
 def engines(options: dict[str, Any]) -> EngineOptions:
     """The engine options of a command line; takes its own out of `options`."""
-    from tam_edit.pipelines.engines import EngineOptions
-
     from tam_edit.models.weights import parse_named
+    from tam_edit.pipelines.engines import EngineOptions
 
     named = parse_named(options.pop("weights"))
     return EngineOptions(
