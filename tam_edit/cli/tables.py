@@ -39,6 +39,6 @@ def report_table(report: Report) -> Table:
     for stage in report.stages:
         last = str(stage.frames_unknown) if report.planned else f"{stage.seconds:.1f}"
         shown = [reason for reason in stage.reasons if not reason.endswith("nothing it reads has changed")]
-        why = "; ".join(shown[:3]) + (f"; and {len(shown) - 3} more" if len(shown) > 3 else "")
+        why = "; ".join(shown[:2]) + (f"; and {len(shown) - 2} more" if len(shown) > 2 else "")
         table.add_row(stage.name, str(stage.frames_run), str(stage.frames_reused), last, Text(why or "nothing changed"))
     return table

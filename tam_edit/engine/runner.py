@@ -13,6 +13,10 @@ from tam_edit.engine.store import Record, Store
 from tam_edit.errors import Cancelled
 
 
+MOST_WORDS = 40
+"""Settings whose text is longer are told as changed, without from what to what."""
+
+
 class Watcher(Protocol):
     """Sees a run from outside, for progress; every method is called in the thread that runs."""
 
@@ -135,7 +139,7 @@ def _trace(unit: Unit, key: str) -> dict[str, Any]:
 
 def _in_words(value: Any) -> str:
     words = str(value)
-    return words if len(words) <= 80 else f"digest {digest_of(words)[:8]}"
+    return words if len(words) <= MOST_WORDS else f"digest {digest_of(words)}"
 
 
 def _changes(former: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -145,7 +149,8 @@ def _changes(former: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     for name in sorted(former["settings"].keys() | now["settings"].keys()):
         old, new = former["settings"].get(name, "unset"), now["settings"].get(name, "unset")
         if old != new:
-            words.append(f"{name} went from {old} to {new}")
+            told = not (old.startswith("digest ") or new.startswith("digest "))
+            words.append(f"{name} went from {old} to {new}" if told else f"{name} changed")
     for name in sorted(former["reads"].keys() | now["reads"].keys()):
         old_frames, new_frames = former["reads"].get(name, {}), now["reads"].get(name, {})
         changed = [int(frame) for frame in new_frames if old_frames.get(frame, new_frames[frame]) != new_frames[frame]]
