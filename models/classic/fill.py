@@ -24,10 +24,11 @@ from tam_edit.models.classic.fill_fuse import (
     fused,
     referred,
     smooth_fill,
+    thinned_ring,
     weighed,
     weighed_plate,
 )
-from tam_edit.models.classic.fill_membrane import Bools, grown, mean_size
+from tam_edit.models.classic.fill_membrane import Bools, mean_size
 from tam_edit.models.classic.fill_plate import plate_frames
 from tam_edit.models.classic.fill_reference import Box, box_around, chosen
 from tam_edit.models.classic.fill_scene import Recent, Rgb, Scene
@@ -53,7 +54,7 @@ class FillSettings:
     plate: int = 24  # frames the background plate is made of; 0 for none
     far_reach: int = 192  # frames the plate looks at where a pixel stays hidden throughout the reach
     window_mb: int = 500  # the frames of far_reach must fit, so it is less for large pictures
-    texture: float = 0.6  # share of made-up texture where nothing was ever seen; the rest is a smooth surface
+    texture: float = 0.5  # share of made-up texture where nothing was ever seen; the rest is a smooth surface
     guard_px: int = 2  # ring around the mask that is neither copied from nor believed
 
     def __post_init__(self) -> None:
@@ -86,7 +87,8 @@ class Filler:
         self._read_mask = read_mask or (lambda index: read(index)[1])
         self._scene = Scene(self._checked, 2 * self.settings.reach + self.chunk + 64, self.settings.guard_px)
         self._shape: tuple[int, ...] | None = None
-        self._raws: Recent[tuple[Rgb, Bools]] = Recent(6)
+        self._raws: Recent[tuple[Rgb, Bools]] = Recent(3)
+        self._anchor_raws: Recent[tuple[Rgb, Bools]] = Recent(3)
         self._anchors: Recent[Rgb] = Recent(4)
         self._firsts: Recent[Rgb] = Recent(4)
         self._hiddens: Recent[Bools] = Recent(4096)
@@ -155,7 +157,7 @@ class Filler:
 
     def _textured(self, index: int) -> Rgb:
         """The fused frame with texture, made on the nearest anchors, where nothing was ever seen."""
-        rgb, unseen = self._raws.get_or(index, self._fused)
+        rgb, unseen = self._raw(index)
         share = self.settings.texture
         scale = self._scene.scale_xy
         if share == 0 or int(unseen.sum()) < LEAST_PX * scale[0] * scale[1]:
@@ -170,8 +172,13 @@ class Filler:
         say = share * found[:, None]
         return composed(rgb, unseen, (1 - say) * rgb[unseen] + say * colour)
 
+    def _raw(self, index: int) -> tuple[Rgb, Bools]:
+        """_fused, remembered; anchors for longer, for they are asked for from afar."""
+        kept = self._anchor_raws if index % ANCHOR_EVERY == 0 else self._raws
+        return kept.get_or(index, self._fused)
+
     def _anchor(self, index: int) -> Rgb:
-        rgb, unseen = self._raws.get_or(index, self._fused)
+        rgb, unseen = self._raw(index)
         return anchored(self._scene, rgb, unseen) if unseen.any() else rgb
 
     def _fused(self, index: int) -> tuple[Rgb, Bools]:
@@ -187,9 +194,7 @@ class Filler:
             return rgb, unseen
         points = np.argwhere(mask)[:, ::-1].astype(np.float32)
         box = box_around(hole, BOX_MARGIN_PX)
-        parts = self._weighed(index, box)
-        kept = [part for part in parts if part is not None] + self._plate(index, box, self._far(index))
-        total, mass = fused(scene, box, kept, points)
+        total, mass = fused(scene, box, self._weighed(index, box), points)
         smooth, weight = smooth_fill(scene, index, box, points)
         unseen[mask] = mass < UNSEEN * weight
         part_unseen = float(unseen.sum() / mask.sum())
@@ -198,13 +203,13 @@ class Filler:
         values = (total + weight[:, None] * smooth) / (mass + weight)[:, None]
         return composed(rgb, mask, values), unseen
 
-    def _plate(self, index: int, box: Box, far: range) -> list[Weighed]:
-        scene, settings = self._scene, self.settings
-        frames = plate_frames(index, self._near(index), settings.plate)
-        frames = sorted({*frames, *(frame for frame in far if frame % FAR_STEP == 0 and frame != index)})
-        if len(frames) < 4 or settings.plate == 0:
+    def _plate_frames(self, index: int) -> list[int]:
+        if self.settings.plate == 0:
             return []
-        return weighed_plate(scene, index, box, frames, settings.guard_px)
+        frames = plate_frames(index, self._near(index), self.settings.plate)
+        far = [frame for frame in self._far(index) if frame % FAR_STEP == 0 and frame != index]
+        frames = sorted({*frames, *far})
+        return frames if len(frames) >= 4 else []
 
     def _near(self, index: int) -> range:
         return range(max(0, index - self.settings.reach), min(self.frame_count, index + self.settings.reach + 1))
@@ -241,26 +246,36 @@ class Filler:
         fitting = int(self.settings.window_mb * 10**6 // (6 * height * width))
         return max(self.settings.reach, min(self.settings.far_reach, fitting))
 
-    def _weighed(self, index: int, box: Box) -> list[Weighed | None]:
-        """All candidates but the plate; the references in two threads, for all they read is in the scene's caches."""
+    def _weighed(self, index: int, box: Box) -> list[Weighed]:
+        """All candidates with their say.
+
+        References and plate are made in two more threads while this one follows chains. What they need of other
+        frames is asked for here first: only this thread ever calls `read`.
+        """
         scene, guard_px = self._scene, self.settings.guard_px
-        parts = [weighed(scene, index, box, one, guard_px) for one in self._chained(index, box)]
-        near = self._near(index)
-        hole = box.cut(scene.small(index).hole)
+        near, hole = self._near(index), box.cut(scene.small(index).hole)
         inner = np.argwhere(hole)[:, ::-1].astype(np.float32) + np.array([box.x0, box.y0], np.float32)
         picked = chosen(scene, index, inner, near.start, near.stop, self.settings.references)
+        samples = self._plate_frames(index)
+        for frame in samples:
+            scene.small(frame)
+            scene.camera(index, frame)
 
         def one(frame: int) -> Weighed | None:
             return weighed(scene, index, box, referred(scene, index, frame, box), guard_px)
 
         with ThreadPoolExecutor(2) as pool:
-            return [*parts, *pool.map(one, picked)]
+            plated = pool.submit(weighed_plate, scene, index, box, samples, guard_px)
+            references = pool.map(one, picked)
+            chained = [weighed(scene, index, box, chain, guard_px) for chain in self._chained(index, box)]
+            parts = [part for part in (*chained, *references) if part is not None]
+            return parts + plated.result()
 
     def _chained(self, index: int, box: Box) -> Iterator[Candidate]:
         scene, settings = self._scene, self.settings
         low, high = self._near(index).start, self._near(index).stop
         hole = box.cut(scene.small(index).hole)
-        wanted = grown(hole, settings.guard_px + 12)
+        wanted = hole | thinned_ring(scene, index, box, settings.guard_px)
         corner = np.array([box.x0, box.y0], np.float32)
         points = np.argwhere(wanted)[:, ::-1].astype(np.float32) + corner
         for direction, stop in ((-1, low), (1, high - 1)):

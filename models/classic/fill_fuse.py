@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tam_edit.models.classic.fill_chain import sampled
-from tam_edit.models.classic.fill_membrane import Bools, Floats, blurred, grown, halved, mean_size, membrane
+from tam_edit.models.classic.fill_membrane import Bools, Floats, blurred, halved, mean_size, membrane
 from tam_edit.models.classic.fill_plate import plate
 from tam_edit.models.classic.fill_reference import Box, registered
 from tam_edit.models.classic.fill_scene import Rgb, Scene, grid, moved, stands
@@ -76,23 +76,22 @@ def referred(scene: Scene, index: int, frame: int, box: Box) -> Candidate:
     return Candidate(np.full(valid.shape, frame, np.int32), xy, valid, distance, np.zeros_like(distance), REFERENCE)
 
 
-def colours(scene: Scene, candidate: Candidate) -> Floats:
-    """The candidate's colours at working size: float32 [h, w, 3]; zeros where it has none."""
-    height, width = candidate.valid.shape
-    if candidate.dense:
-        rgb = scene.small(int(candidate.frame[0, 0])).rgb
-        found = cv2.remap(rgb, candidate.xy[..., 0], candidate.xy[..., 1], cv2.INTER_LINEAR)
-        return np.where(candidate.valid[..., None], found, 0).astype(np.float32)
-    result = np.zeros((height, width, 3), np.float32)
-    for frame in np.unique(candidate.frame[candidate.valid]):
-        pick = candidate.valid & (candidate.frame == frame)
-        result[pick] = sampled(scene.small(int(frame)).rgb, candidate.xy[pick])
+def colours(scene: Scene, candidate: Candidate, where: Bools) -> Floats:
+    """The candidate's colours at working size, at the pixels of `where` in row order: float32 [N, 3]."""
+    xy, frames = candidate.xy[where], candidate.frame[where]
+    result = np.zeros((len(xy), 3), np.float32)
+    for frame in np.unique(frames[frames >= 0]):
+        pick = frames == frame
+        result[pick] = sampled(scene.small(int(frame)).rgb, xy[pick])
     return result
 
 
 def weighed(scene: Scene, index: int, box: Box, candidate: Candidate, guard_px: int) -> Weighed | None:
     """Exposure and trust of a candidate, read off the ring around the hole, where the truth is known."""
-    read = read_off(scene, index, box, colours(scene, candidate), candidate.valid, guard_px)
+    ring = candidate.valid & ring_around(scene, index, box, guard_px)
+    if not (candidate.valid & box.cut(scene.small(index).hole)).any():
+        return None
+    read = read_off(scene, index, box, colours(scene, candidate, ring), ring)
     if read is None:
         return None
     cost = read.cost() + SAY.kind[candidate.kind]
@@ -104,22 +103,25 @@ def weighed(scene: Scene, index: int, box: Box, candidate: Candidate, guard_px: 
 
 def weighed_plate(scene: Scene, index: int, box: Box, frames: list[int], guard_px: int) -> list[Weighed]:
     """The background plate made of `frames`, as one candidate each that share the plate's weight."""
-    hole = box.cut(scene.small(index).hole)
-    wanted = grown(hole, guard_px + RING_PX)
-    points = np.argwhere(wanted)[:, ::-1].astype(np.float32) + np.array([box.x0, box.y0], np.float32)
-    at = np.argwhere(scene_ring(hole, guard_px))[::5]
+    if not frames:
+        return []
+    here = scene.small(index)
+    hole, ring = box.cut(here.hole), thinned_ring(scene, index, box, guard_px)
     corner = np.array([box.x0, box.y0], np.float32)
+    at = np.argwhere(ring)[::3]
     glance = plate(scene, index, at[:, ::-1].astype(np.float32) + corner, frames)
-    apart = mean_size(box.cut(scene.small(index).rgb)[at[:, 0], at[:, 1]].astype(np.float32) - glance.colour)
+    apart = mean_size(box.cut(here.rgb)[at[:, 0], at[:, 1]].astype(np.float32) - glance.colour)
     if not len(at) or float(np.median(apart)) > HOPELESS:
         return []
+    wanted = hole | ring
+    points = np.argwhere(wanted)[:, ::-1].astype(np.float32) + corner
     made = plate(scene, index, points, frames)
     colour = np.zeros((*hole.shape, 3), np.float32)
     colour[wanted] = made.colour
     count = np.zeros(hole.shape, np.float32)
     count[wanted] = made.count
     valid = count > 0.05
-    read = read_off(scene, index, box, colour, valid, guard_px)
+    read = read_off(scene, index, box, colour[ring & valid], ring & valid) if (valid & hole).any() else None
     if read is None:
         return []
     cost = read.cost() + SAY.kind[PLATE] + SAY.count * count
@@ -152,33 +154,41 @@ class Reading:
         return np.asarray(cost, np.float32)
 
 
-def read_off(scene: Scene, index: int, box: Box, colour: Floats, valid: Bools, guard_px: int) -> Reading | None:
-    """Compares colours [h, w, 3] with the ring; None where it says too little. At half size: all of it is smooth."""
-    here = scene.small(index)
-    hole = box.cut(here.hole)
-    ring = valid & scene_ring(hole, guard_px)
-    if int(ring.sum()) < 12 or not (valid & hole).any():
+def read_off(scene: Scene, index: int, box: Box, colour: Floats, ring: Bools) -> Reading | None:
+    """Compares colours [N, 3] with the picture at the N pixels of a ring [h, w]; None where they are few.
+
+    At half working size: all of it is smooth.
+    """
+    height, width = ring.shape
+    if len(colour) < 12:
         return None
-    height, width = hole.shape
     free = 1 - ring.astype(np.float32)[..., None]
-    truth = box.cut(here.rgb).astype(np.float32)
-    difference = np.clip(truth - colour, -60, 60)
-    half, half_known = halved(difference * (1 - free), free)
+    difference = np.zeros((height, width, 3), np.float32)
+    difference[ring] = np.clip(box.cut(scene.small(index).rgb)[ring].astype(np.float32) - colour, -60, 60)
+    half, half_known = halved(difference, free)
     known = half_known[..., 0] > 0
+    size = (width, height)
     correction = blurred(half, known, 1.5)
-    rest = mean_size(difference - cv2.resize(correction, (width, height), interpolation=cv2.INTER_LINEAR))
-    half_rest, _ = halved(rest[..., None] * (1 - free), free)
-    errors = blurred(np.concatenate([half_rest, mean_size(correction)[..., None]], -1), known, 2.0)
-    correction, errors = membrane(correction, known), membrane(errors, known)
-    correction = cv2.resize(correction, (width, height), interpolation=cv2.INTER_LINEAR)
-    errors = cv2.resize(errors, (width, height), interpolation=cv2.INTER_LINEAR)
+    apart = difference - cv2.resize(correction, size, interpolation=cv2.INTER_LINEAR)
+    rest, _ = halved(mean_size(apart)[..., None] * (1 - free), free)
+    errors = blurred(np.concatenate([rest, mean_size(correction)[..., None]], -1), known, 2.0)
+    correction = cv2.resize(membrane(correction, known), size, interpolation=cv2.INTER_LINEAR)
+    errors = cv2.resize(membrane(errors, known), size, interpolation=cv2.INTER_LINEAR)
     return Reading(correction, np.maximum(errors[..., 0], 0), np.maximum(errors[..., 1], 0))
 
 
-def scene_ring(hole: Bools, guard_px: int) -> Bools:
+def ring_around(scene: Scene, index: int, box: Box, guard_px: int) -> Bools:
     """The pixels around a hole that are compared: beyond the guard, within RING_PX of it."""
-    distance = cv2.distanceTransform((~hole).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return np.asarray((distance > guard_px) & (distance <= guard_px + RING_PX))
+    away = box.cut(scene.small(index).away)
+    return np.asarray((away > guard_px) & (away <= guard_px + RING_PX))
+
+
+def thinned_ring(scene: Scene, index: int, box: Box, guard_px: int) -> Bools:
+    """Every second pixel of the ring each way, for candidates whose pixels are dear."""
+    ring = ring_around(scene, index, box, guard_px)
+    ring[1::2] = False
+    ring[:, 1::2] = False
+    return ring
 
 
 def pruned(parts: list[Weighed]) -> list[Weighed]:
@@ -239,7 +249,7 @@ def smooth_fill(scene: Scene, index: int, box: Box, points: Floats) -> tuple[Flo
     hole = box.cut(here.hole)
     rgb = box.cut(here.rgb).astype(np.float32)
     surface = membrane(rgb, ~hole)
-    around = scene_ring(hole, 0)
+    around = ~hole & (box.cut(here.away) <= RING_PX)
     detail = mean_size(rgb - blurred(rgb, ~hole, 4.0))[..., None]
     texture = membrane(blurred(detail, around, 4.0), around)[..., 0] if around.any() else np.zeros_like(rgb[..., 0])
     depth = cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 5)

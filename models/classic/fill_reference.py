@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tam_edit.models.classic.fill_membrane import Bools, Floats, grown, membrane, squared
+from tam_edit.models.classic.fill_membrane import Bools, Floats, membrane, squared
 from tam_edit.models.classic.fill_scene import Scene, fitted_camera, grid, inside, moved, shrunk
 
 Pixel = TypeVar("Pixel", bound=np.generic)
@@ -81,18 +81,18 @@ def registered(scene: Scene, index: int, frame: int, box: Box) -> tuple[Floats, 
     height, width = box.y1 - box.y0, box.x1 - box.x0
     base = grid(height, width) + np.array([box.x0, box.y0], np.float32)
     far = moved(scene.camera(index, frame), base)
-    hole = box.cut(here.hole)
     seen = inside(far, scene.work_wh)
     grey = cv2.remap(there.grey, far[..., 0], far[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     calm_there = cv2.remap(there.calm.astype(np.uint8), far[..., 0], far[..., 1], cv2.INTER_NEAREST) > 0
-    target = np.where(grown(hole, 1), grey, box.cut(here.grey))
+    away = box.cut(here.away)
+    target = np.where(away <= 1, grey, box.cut(here.grey))
     flow = scene.flow_between(np.ascontiguousarray(target), np.ascontiguousarray(grey))
     end = base - np.array([box.x0, box.y0], np.float32) + flow
     fetched = cv2.remap(grey, end[..., 0], end[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     difference = cv2.absdiff(fetched, target).astype(np.float32)
     difference = cv2.blur(difference, (3, 3))
     trusted = box.cut(here.calm) & calm_there & seen & (difference < PHOTOMETRIC)
-    near = trusted & grown(hole, 24)
+    near = trusted & (away <= 24)
     pick = near & ((np.add.outer(np.arange(height), np.arange(width)) % 3) == 0)
     local = fitted_camera(base[pick], (base + flow)[pick]) if int(pick.sum()) >= 40 else np.eye(3)
     rigid = moved(local, base) - base

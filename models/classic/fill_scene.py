@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tam_edit.models.classic.fill_membrane import Bools, Floats, grown, membrane, squared
+from tam_edit.models.classic.fill_membrane import Bools, Floats, membrane, squared
 
 Rgb = NDArray[np.uint8]
 Read = Callable[[int], tuple[Rgb, Bools]]
@@ -33,15 +33,17 @@ class Recent(OrderedDict[int, Value]):
     def __init__(self, limit: int) -> None:
         super().__init__()
         self.limit = limit
+        self._lock = threading.RLock()
 
     def get_or(self, index: int, make: Callable[[int], Value]) -> Value:
-        if index in self:
-            self.move_to_end(index)
-            return self[index]
-        value = self[index] = make(index)
-        while len(self) > self.limit:
-            self.popitem(last=False)
-        return value
+        with self._lock:
+            if index in self:
+                self.move_to_end(index)
+                return self[index]
+            value = self[index] = make(index)
+            while len(self) > self.limit:
+                self.popitem(last=False)
+            return value
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Small:
     rgb: Rgb
     grey: NDArray[np.uint8]
     hole: Bools  # any pixel below is in the mask
+    away: Floats  # distance to the nearest hole pixel, working pixels; large where there is no hole
     clear: Bools  # far enough from the mask to be copied from
     calm: Bools  # far enough from the mask for flow to be believed
 
@@ -110,11 +113,12 @@ class Scene:
             mask = cv2.resize(mask.astype(np.float32), self.work_wh, interpolation=cv2.INTER_AREA) > 0
         grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
         if not mask.any():
-            return Small(rgb, grey, mask, ~mask, ~mask)
-        near = grown(mask, 1)
+            return Small(rgb, grey, mask, np.full(mask.shape, 1e6, np.float32), ~mask, ~mask)
+        away = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        near = away <= 1
         smooth = membrane(grey[..., None].astype(np.float32), ~near)[..., 0]
         grey = np.where(near, np.clip(np.rint(smooth), 0, 255), grey).astype(np.uint8)
-        return Small(rgb, grey, mask, ~grown(mask, self._guard_px), ~grown(mask, FLOW_GUARD_PX))
+        return Small(rgb, grey, mask, away, away > self._guard_px, away > FLOW_GUARD_PX)
 
     def flow_between(self, first: NDArray[np.uint8], second: NDArray[np.uint8]) -> Floats:
         """Dense inverse search (Kroeger et al. 2016) from first to second: float32 [h, w, 2]."""
