@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -14,18 +16,29 @@ Bytes = NDArray[np.uint8]
 MARGIN_PX = 12
 
 
-def enlarge(logits: Floats, frame: Bytes, *, far: float, strength: float, sigma: float) -> Floats:
-    """Log odds [K, h, w] at the size of the frame [H, W, 3]: [K, H, W].
+@dataclass(frozen=True)
+class Edge:
+    """The part of the picture that holds all objects, at its own size."""
 
-    Around the objects they are smoothed along the full-size picture, elsewhere they are `far`.
-    """
+    rows: slice
+    columns: slice
+    logits: Floats  # [K, rows, columns]
+
+    def mask(self, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+        """The first object's mask in a picture [H, W, ...]."""
+        result = np.zeros(shape[:2], np.bool_)
+        result[self.rows, self.columns] = self.logits[0] > 0
+        return result
+
+
+def enlarge(logits: Floats, frame: Bytes, *, strength: float, sigma: float) -> Edge | None:
+    """Log odds [K, h, w] at the size of the frame [H, W, 3], smoothed along its edges; None without an object."""
     count, low, _ = logits.shape
     height, width = frame.shape[:2]
-    result = np.full((count, height, width), np.float32(far))
     near: NDArray[np.bool_] = np.any(logits > -3, axis=0)
     rows, columns = np.flatnonzero(near.any(axis=1)), np.flatnonzero(near.any(axis=0))
     if not len(rows):
-        return result
+        return None
     # the same margin in both sizes, so that the enlarged part falls on whole pixels of the frame
     fy, fx = height / low, width / logits.shape[2]
     y0, y1 = max(0, rows[0] - MARGIN_PX), min(low, rows[-1] + 1 + MARGIN_PX)
@@ -37,7 +50,6 @@ def enlarge(logits: Floats, frame: Bytes, *, far: float, strength: float, sigma:
     large = cv2.remap(
         np.ascontiguousarray(logits.transpose(1, 2, 0)), map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     ).reshape(bottom - top, right - left, count)
-    if strength > 0:
+    if strength > 0 and (height, width) != logits.shape[1:]:
         large = smooth(large, frame[top:bottom, left:right], strength=strength, sigma=sigma)
-    result[:, top:bottom, left:right] = large.transpose(2, 0, 1)
-    return result
+    return Edge(slice(top, bottom), slice(left, right), np.ascontiguousarray(large.transpose(2, 0, 1)))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tam_edit.errors import EngineError, MaskSizeMismatch
-from tam_edit.models.classic import features, redetect
+from tam_edit.models.classic import features, learning, redetect, scale
 from tam_edit.models.classic.classifier import Basis, Sums
 from tam_edit.models.classic.edges import enlarge
 from tam_edit.models.classic.evidence import Moved, VoteSettings, vote
@@ -24,14 +24,13 @@ Bytes = NDArray[np.uint8]
 Bools = NDArray[np.bool_]
 
 NEVER = -8.0  # log odds of a pixel that certainly is not the object
-_WHOLE = (slice(None), slice(None))
 
 
 @dataclass(frozen=True)
 class TrackerSettings:
     """What a tracker may be told; lengths are pixels of the working picture."""
 
-    work_area: int = 604 * 340  # pixels of the working picture
+    work_area: int = 604 * 340  # pixels of the window around the objects, about
     margin_px: int = 60  # around the objects; nothing further away is looked at
     seed: int = 7
     random_features: int = 256
@@ -46,9 +45,11 @@ class TrackerSettings:
     smooth_sigma: float = 8.0
     edge_strength: float = 30.0
     edge_sigma: float = 8.0
+    search_every: int = 3  # frames, once a cut has come
     lost_share: float = 0.08  # of the usual area: below it an object counts as lost
     found_look: float = 0.4
-    found_likeness: float = 0.965  # of colours, for an object to be found again
+    found_likeness: float = 0.9  # of colours, for an object to be found again within a shot
+    found_elsewhere: float = 0.965  # and after a cut, where another object is likelier
 
 
 class Tracker:
@@ -61,6 +62,7 @@ class Tracker:
         self._scaling: features.Scaling | None = None
         self._grey: Bytes | None = None  # [h, w] of the frame before
         self._logits: Floats | None = None  # [K, h, w] of the frame before, half precision
+        self._scale = 0.0  # of the working picture against the frame; 0 before the first one
         self._count = 0
 
     @property
@@ -75,10 +77,11 @@ class Tracker:
     def teach(self, frame: Bytes, masks: Mapping[int, Bools]) -> None:
         """Learn the looks of objects from a trusted frame elsewhere in the clip, without stepping."""
         checked = _checked(frame, masks)
-        small = self._shrink(frame)
+        self._rescale(frame.shape, checked)
+        small = scale.shrink(frame, self._scale)
         looks = self._looks(small)
         for label, mask in checked.items():
-            self._learn_for_good(self._tubes.setdefault(label, Tube()), small, looks, _cover(mask, small))
+            self._learn_for_good(self._tubes.setdefault(label, Tube()), small, looks, _cover(mask, small.shape))
 
     def step(
         self, frame: Bytes, masks: Mapping[int, Bools] | None = None, *, last: bool = False, cut: bool = False
@@ -90,50 +93,51 @@ class Tracker:
         need be learnt any more. Raises MaskSizeMismatch for a mask of another size than the frame's.
         """
         given = _checked(frame, masks or {})
+        if cut:
+            self._grey = self._logits = None
+        self._rescale(frame.shape, given)
         former = dict(zip(self.labels, [] if self._logits is None else self._logits, strict=False))
         for label in given:
             self._tubes.setdefault(label, Tube())
-        small = self._shrink(frame)
+        small = scale.shrink(frame, self._scale)
         grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
         logits = np.full((len(self._tubes), *grey.shape), np.float32(NEVER))
-        if cut or self._grey is None or self._grey.shape != grey.shape:
-            former = {}
-        asked = [label for label in self.labels if label not in given]
-        for label in asked:
+        for label in self.labels:
             self._tubes[label].lost |= label not in former
-        seen = [label for label in asked if not self._tubes[label].lost]
-        gone = [k for k in asked if self._tubes[k].lost and self._tubes[k].classifier.weights is not None]
-        whole = bool(given) or bool(gone)
-        window = _WHOLE if whole else self._window([former[label] for label in seen], grey.shape)
+            self._tubes[label].crossed |= cut
+        seen = [label for label in self.labels if label not in given and not self._tubes[label].lost]
+        area = scale.box_of(former[label] > 0 for label in seen)
+        window = scale.WHOLE if given else scale.window(area, grey.shape, self.settings.margin_px)
         part = np.ascontiguousarray(small[window])
-        looks = self._looks(part)
-        answers = self._answers(looks, seen + gone, part.shape[:2])
+        looks = self._looks(part) if seen or given else None
+        answers = {} if looks is None else self._answers(looks, seen, part.shape[:2])
         sure = np.ones(part.shape[:2], np.float32)
         if seen:
             assert self._grey is not None
             moved = Moved.between(self._grey[window], grey[window])
             sure = moved.sure
-            before = {k: former[k][window].astype(np.float32) for k in seen}
-            votes = [vote(before[k], answers.get(k), moved, self.settings.vote) for k in seen]
+            before = {label: former[label][window].astype(np.float32) for label in seen}
+            votes = [vote(before[label], answers.get(label), moved, self.settings.vote) for label in seen]
             self._place(logits, seen, votes, window, part)
-        for label in gone:
-            self._search(label, logits, answers[label], part, window)
+        self._search(frame, [label for label in self.labels if label not in given and label not in seen], logits, cut)
         for label, mask in given.items():
-            logits[self._index(label)] = (_cover(mask, small) - np.float32(0.5)) * np.float32(12)
+            logits[self._index(label)] = (_cover(mask, grey.shape) - np.float32(0.5)) * np.float32(12)
         logits = logits.astype(np.float16)  # the state's own precision, so that a restored run cannot differ
         wide = logits.astype(np.float32)
         probability = softmax(wide[:, window[0], window[1]])[1:]
         for label, p in zip(self.labels, probability, strict=True):
             tube = self._tubes[label]
             if label in given:
-                tube.trust, tube.lost = TrustParts.certain(), not given[label].any()
-                self._learn_for_good(tube, part, looks, p)
+                tube.trust, tube.lost, tube.crossed = TrustParts.certain(), not given[label].any(), False
+                if looks is not None:
+                    self._learn_for_good(tube, part, looks, p)
                 continue
             mask_before = former[label][window] > 0 if label in former else None
             share = p.size / grey.size
             tube.trust = measure(p, mask_before, answers.get(label), sure, tube.area / share)
             tube.lost = float((p > 0.5).mean()) * share < self.settings.lost_share * tube.area
-            if self._count % self.settings.mix_every == 0 and not last and not tube.lost:
+            tube.crossed &= tube.lost
+            if looks is not None and self._count % self.settings.mix_every == 0 and not last and not tube.lost:
                 self._learn_a_little(tube, looks, p)
         self._grey, self._logits = grey, logits
         self._count += 1
@@ -142,6 +146,7 @@ class Tracker:
     def snapshot(self) -> dict[str, Any]:
         """All that the next step depends on, as flat arrays: a restored tracker goes on bit for bit."""
         state: dict[str, Any] = {"labels": np.array(self.labels, np.uint8), "count": np.array(self._count, np.int64)}
+        state["scale"] = np.array(self._scale, np.float64)
         if self._scaling is not None:
             state |= {"scaling.mean": self._scaling.mean.copy(), "scaling.gain": self._scaling.gain.copy()}
         if self._grey is not None and self._logits is not None:
@@ -153,7 +158,7 @@ class Tracker:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a snapshot of a tracker with the same settings."""
         try:
-            self._count = int(state["count"])
+            self._count, self._scale = int(state["count"]), float(state["scale"])
             self._scaling = None
             if "scaling.mean" in state:
                 self._scaling = features.Scaling(state["scaling.mean"].copy(), state["scaling.gain"].copy())
@@ -186,87 +191,81 @@ class Tracker:
         answers = self._basis.answer(looks, np.stack(list(weights.values()), axis=1)).T.reshape(-1, *shape)
         return {k: np.ascontiguousarray(answers[i]) for i, k in enumerate(weights)}
 
-    def _place(
-        self, logits: Floats, labels: list[int], votes: list[Floats], window: tuple[slice, slice], part: Bytes
-    ) -> None:
+    def _place(self, logits: Floats, labels: list[int], votes: list[Floats], window: scale.Window, part: Bytes) -> None:
         s = self.settings
         smoothed = smooth(np.stack(votes, axis=2), part, strength=s.smooth_strength, sigma=s.smooth_sigma)
         for index, label in enumerate(labels):
             logits[self._index(label)][window] = smoothed[..., index]
 
-    def _search(self, label: int, logits: Floats, answer: Floats, part: Bytes, window: tuple[slice, slice]) -> None:
-        """Put a lost object where it is found again, if it is."""
-        s, tube = self.settings, self._tubes[label]
-        if tube.colours is None:
+    def _search(self, frame: Bytes, labels: list[int], logits: Floats, cut: bool) -> None:
+        """Look for lost objects in the whole picture, and put them where they are found again."""
+        s = self.settings
+        due = cut or self._count % s.search_every == 0
+        labels = [label for label in labels if due or not self._tubes[label].crossed]
+        able = [label for label in labels if self._tubes[label].classifier.weights is not None]
+        if not able:
             return
-        look = smooth(np.clip(answer, -1.5, 1.5), part, strength=s.smooth_strength, sigma=s.smooth_sigma)
-        inside = redetect.find(
-            part, look, tube.colours, tube.area, least_look=s.found_look, least_likeness=s.found_likeness
-        )
-        if inside is not None:
-            logits[self._index(label)][window] = np.where(inside, 3 * look, np.float32(NEVER))
+        coarse = scale.shrink(frame, scale.scales(frame.shape, s.work_area)[0])
+        answers = self._answers(self._looks(coarse), able, coarse.shape[:2])
+        for label in able:
+            tube = self._tubes[label]
+            assert tube.colours is not None
+            look = smooth(np.clip(answers[label], -1.5, 1.5), coarse, strength=s.smooth_strength, sigma=s.smooth_sigma)
+            alike = s.found_elsewhere if tube.crossed else s.found_likeness
+            inside = redetect.find(coarse, look, tube.colours, tube.area, least_look=s.found_look, least_likeness=alike)
+            if inside is not None:
+                found = np.where(inside, 3 * look, np.float32(NEVER))
+                logits[self._index(label)] = cv2.resize(found, logits.shape[:0:-1], interpolation=cv2.INTER_LINEAR)
 
-    def _window(self, former: list[Floats], shape: tuple[int, ...]) -> tuple[slice, slice]:
-        """Rows and columns around all objects."""
-        inside = np.zeros(shape, np.bool_)
-        for values in former:
-            inside |= values > 0
-        rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
-        if not len(rows):
-            return _WHOLE
-        margin = self.settings.margin_px
-        return (
-            slice(max(0, int(rows[0]) - margin), min(shape[0], int(rows[-1]) + 1 + margin)),
-            slice(max(0, int(columns[0]) - margin), min(shape[1], int(columns[-1]) + 1 + margin)),
-        )
+    def _rescale(self, shape: tuple[int, ...], given: Mapping[int, Bools]) -> None:
+        """Choose the scale for where the objects were or are said to be, and bring the former frame to it."""
+        s = self.settings
+        box = scale.box_of(given.values())
+        if self._logits is not None and (former := scale.box_of(np.asarray(self._logits > 0))) is not None:
+            by = 1 / self._scale
+            former = (int(former[0] * by), int(former[1] * by), int(former[2] * by), int(former[3] * by))
+            box = former if box is None else scale.around(box, former)
+        if box is None:
+            chosen = self._scale or scale.scales(shape, s.work_area)[0]
+        else:
+            chosen = scale.choose(shape, box, s.work_area, s.margin_px, self._scale or None)
+        if chosen != self._scale and self._grey is not None and self._logits is not None:
+            size_wh = scale.size_wh(shape, chosen)
+            self._grey = np.asarray(cv2.resize(self._grey, size_wh, interpolation=cv2.INTER_LINEAR), np.uint8)
+            layers = [cv2.resize(layer.astype(np.float32), size_wh) for layer in self._logits]
+            self._logits = np.stack(layers).astype(np.float16) if layers else np.zeros((0, *size_wh[::-1]), np.float16)
+        self._scale = chosen
 
     def _learn_for_good(self, tube: Tube, part: Bytes, looks: Floats, probability: Floats) -> None:
         if not (probability > 0.5).any():
             return
-        tube.classifier.keep(self._sums(looks, probability, None))
+        tube.classifier.keep(self._sums(looks, probability, weighted=False))
         tube.classifier.solve(lasting_weight=self.settings.lasting_weight, ridge=self.settings.ridge)
         tube.meet(float((probability > 0.5).mean()), redetect.histogram(part, probability > 0.5))
 
     def _learn_a_little(self, tube: Tube, looks: Floats, probability: Floats) -> None:
         s = self.settings
-        if (probability > 0.5).sum() < 30 or tube.trust.combined < s.least_trust:
+        if not learning.enough(probability) or tube.trust.combined < s.least_trust:
             return
-        tube.classifier.mix(self._sums(looks, probability, np.abs(2 * probability - 1)), s.mix_share)
+        tube.classifier.mix(self._sums(looks, probability, weighted=True), s.mix_share)
         tube.classifier.solve(lasting_weight=s.lasting_weight, ridge=s.ridge)
 
-    def _sums(self, looks: Floats, probability: Floats, weight: Floats | None) -> Sums:
-        """Normal equations of a sample of pixels inside and outside; near ones outside count most."""
+    def _sums(self, looks: Floats, probability: Floats, *, weighted: bool) -> Sums:
         s = self.settings
-        random = np.random.default_rng((s.seed, self._count))
-        inside = probability > 0.5
-        distance = cv2.distanceTransform((~inside).astype(np.uint8), cv2.DIST_L2, 3).reshape(-1)
-        ones, zeros = np.flatnonzero(inside), np.flatnonzero(~inside)
-        ones = random.choice(ones, min(s.samples, len(ones)), replace=False)
-        zeros = random.choice(zeros, min(s.samples, len(zeros)), replace=False)
-        of_ones = np.ones(len(ones), np.float32)
-        of_zeros = np.exp(-distance[zeros] / np.float32(56)) + np.float32(0.15)
-        if weight is not None:
-            of_ones = of_ones * weight.reshape(-1)[ones]
-            of_zeros = of_zeros * weight.reshape(-1)[zeros]
-        of_ones /= of_ones.sum() + np.float32(1e-6)
-        of_zeros /= of_zeros.sum() + np.float32(1e-6)
-        target = np.concatenate([np.ones(len(ones), np.float32), np.full(len(zeros), -1, np.float32)])
-        expanded = self._basis.expand(looks[np.concatenate([ones, zeros])])
-        return Sums.of(expanded, target, np.concatenate([of_ones, of_zeros]))
-
-    def _shrink(self, frame: Bytes) -> Bytes:
-        height, width = frame.shape[:2]
-        scale = min(1.0, (self.settings.work_area / (height * width)) ** 0.5)
-        size_wh = (max(1, round(width * scale)), max(1, round(height * scale)))
-        return np.asarray(cv2.resize(frame, size_wh, interpolation=cv2.INTER_AREA))
+        seed = (s.seed, self._count)
+        return learning.sums(self._basis, looks, probability, samples=s.samples, seed=seed, weighted=weighted)
 
     def _finish(self, logits: Floats, frame: Bytes, given: Mapping[int, Bools]) -> Floats:
         """Probabilities at the frame's size, given masks locked."""
         s = self.settings
         if not self._tubes:
             return np.ones((1, *frame.shape[:2]), np.float32)
-        large = enlarge(logits, frame, far=NEVER, strength=s.edge_strength, sigma=s.edge_sigma)
-        return _locked(softmax(large), given, self.labels)
+        edge = enlarge(logits, frame, strength=s.edge_strength, sigma=s.edge_sigma)
+        result = np.zeros((1 + len(self._tubes), *frame.shape[:2]), np.float32)
+        result[0] = 1
+        if edge is not None:
+            result[:, edge.rows, edge.columns] = softmax(edge.logits)
+        return _locked(result, given, self.labels)
 
 
 def softmax(logits: Floats) -> Floats:
@@ -293,9 +292,9 @@ def _locked(probability: Floats, given: Mapping[int, Bools], labels: tuple[int, 
     return probability
 
 
-def _cover(mask: Bools, small: Bytes) -> Floats:
+def _cover(mask: Bools, shape: tuple[int, ...]) -> Floats:
     """How much of each working pixel the mask covers: 0..1 [h, w]."""
-    size_wh = (small.shape[1], small.shape[0])
+    size_wh = (shape[1], shape[0])
     return np.asarray(cv2.resize(mask.astype(np.float32), size_wh, interpolation=cv2.INTER_AREA), np.float32)
 
 

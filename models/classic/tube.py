@@ -23,6 +23,7 @@ class Tube:
     area: float = 0.0  # share of the picture, mean over the trusted frames
     colours: Floats | None = None  # histogram over the trusted frames
     lost: bool = False  # not seen lately: looked for in the whole picture
+    crossed: bool = False  # a cut has come since it was seen
     trust: TrustParts = field(default_factory=TrustParts.certain)
 
     def meet(self, area: float, colours: Floats) -> None:
@@ -36,7 +37,7 @@ class Tube:
         """Everything as flat arrays."""
         result: dict[str, Any] = {
             "area": np.array(self.area, np.float64),
-            "lost": np.array(self.lost, np.bool_),
+            "lost": np.array([self.lost, self.crossed], np.bool_),
             "trust": np.array(astuple(self.trust), np.float64),
             "count": np.array(self.classifier.lasting_count, np.int64),
         }
@@ -59,4 +60,5 @@ class Tube:
         rest = {name: arrays[name].copy() for name in ("weights", "colours") if name in arrays}
         classifier = Classifier(sums.get("lasting"), int(arrays["count"]), sums.get("fading"), rest.get("weights"))
         trust = TrustParts(*arrays["trust"].tolist())
-        return cls(classifier, float(arrays["area"]), rest.get("colours"), bool(arrays["lost"]), trust)
+        lost, crossed = arrays["lost"].tolist()
+        return cls(classifier, float(arrays["area"]), rest.get("colours"), lost, crossed, trust)
