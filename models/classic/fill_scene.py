@@ -23,6 +23,7 @@ WORK_AREA = 432 * 240  # pixels: motion is measured at about this size whatever 
 NOISE_PX = 0.25  # continued flow that differs less than this from the camera's motion follows the camera
 JUMP = 12  # frames: camera motion over longer ways is measured from one multiple of this to the next
 MOST_DRIFT_PX = 6.0  # what chaining over a jump may be wrong by
+MOST_POINTS = 500  # a homography is fitted to about so many
 STILL_PX = 0.1  # a camera motion that explains less than this is noise: the camera stands still
 FLOW_GUARD_PX = 5  # flow this near to a hole has seen the hole's patch and is not believed
 
@@ -254,6 +255,8 @@ def fitted_camera(start: Floats, stop: Floats) -> Matrix:
     if len(start) < 12:
         shift = np.median(stop - start, axis=0) if len(start) else np.zeros(2)
         return np.array([[1, 0, shift[0]], [0, 1, shift[1]], [0, 0, 1.0]])
+    every = max(1, len(start) // MOST_POINTS)
+    start, stop = np.ascontiguousarray(start[::every]), np.ascontiguousarray(stop[::every])
     camera, _ = cv2.findHomography(start, stop, cv2.RANSAC, 1.0, maxIters=500, confidence=0.995)
     if camera is None or not np.isfinite(camera).all() or abs(np.linalg.det(camera[:2, :2]) - 1) > 0.5:
         shift = np.median(stop - start, axis=0)
