@@ -12,7 +12,6 @@ from tam_edit.engine.stage import Product, Unit
 from tam_edit.engine.store import Record, Store
 from tam_edit.errors import Cancelled
 
-
 MOST_WORDS = 40
 """Settings whose text is longer are told as changed, without from what to what."""
 
