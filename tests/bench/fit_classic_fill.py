@@ -17,7 +17,7 @@ import torch
 
 from tam_edit.models import classic
 from tam_edit.models.classic import fill_fuse as fuse
-from tam_edit.models.classic.fill_membrane import blurred, grown, mean_size, membrane
+from tam_edit.models.classic.fill_membrane import blurred, mean_size, membrane
 from tam_edit.models.classic.fill_plate import plate, plate_frames
 from tam_edit.models.classic.fill_reference import box_around, chosen
 from tests.bench.bench_classic_fill import DAVIS, SEQUENCES, holes, masks_in, pictures
@@ -56,18 +56,22 @@ def sample(clip: int, kind: str, frames: list[np.ndarray], filler: classic.Fille
     near = filler._near(index)
     picked = chosen(scene, index, inner, near.start, near.stop, filler.settings.references)
     references = [fuse.referred(scene, index, frame, box) for frame in picked]
-    found = [
-        (fuse.colours(scene, one), one.valid, one.distance, one.drift, none, one.kind)
-        for one in (*filler._chained(index, box), *references)
-    ]
-    wanted = grown(hole, 14)
+    ring = fuse.ring_around(scene, index, box, filler.settings.guard_px)
+    found = []
+    for one in (*filler._chained(index, box), *references):
+        colour = np.zeros((*hole.shape, 3), np.float32)
+        asked = one.valid & (hole | ring)
+        colour[asked] = fuse.colours(scene, one, asked)
+        found.append((colour, one.valid, one.distance, one.drift, none, one.kind))
+    wanted = hole | ring
     points = np.argwhere(wanted)[:, ::-1].astype(np.float32) + np.array([box.x0, box.y0], np.float32)
-    made = plate(scene, index, points, plate_frames(index, filler._near(index), 24))
+    made = plate(scene, index, points, plate_frames(index, filler._near(index), filler.settings.plate))
     colour, count = np.zeros((*hole.shape, 3), np.float32), none.copy()
     colour[wanted], count[wanted] = made.colour, made.count
     found.append((colour, count > 0.05, none, none, count, fuse.PLATE))
     for place, (rgb, valid, distance, drift, agreeing, which) in enumerate(found):
-        read = fuse.read_off(scene, index, box, rgb, valid, 2)
+        here = ring & valid
+        read = fuse.read_off(scene, index, box, rgb[here], here)
         if read is None:
             continue
         colours[place] = (rgb + read.correction)[at]
@@ -76,7 +80,7 @@ def sample(clip: int, kind: str, frames: list[np.ndarray], filler: classic.Fille
         kinds[place] = which
     truth = box.cut(frames[index]).astype(np.float32)
     shown = box.cut(scene.small(index).rgb).astype(np.float32)
-    ring = fuse.scene_ring(hole, 0)
+    ring = ~hole & (box.cut(scene.small(index).away) <= fuse.RING_PX)
     detail = mean_size(shown - blurred(shown, ~hole, 4.0))[..., None]
     texture = membrane(blurred(detail, ring, 4.0), ring)[..., 0]
     depth = cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 5)
