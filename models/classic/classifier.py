@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
-from tam_edit.models.classic import features
+from tam_edit.models.classic import features, threads
 
 Floats = NDArray[np.float32]
 
@@ -53,17 +53,19 @@ class Basis:
         """Expanded features times weights [D] or [D, K], piece by piece so that no piece leaves the cache."""
         directions, offsets = _directions(self.seed, self.count, self.inputs)
         directions = np.concatenate([directions, offsets[None]])
-        result = scaled @ weights[self.count : -1]
-        result += weights[-1]
-        scaled = np.concatenate([scaled, np.ones((len(scaled), 1), np.float32)], axis=1)
+        direct = np.concatenate([weights[self.count : -1], weights[-1:]])
         top = weights[: self.count]
-        hidden = np.empty((_PIECE, self.count), np.float32)
-        for start in range(0, len(scaled), _PIECE):
-            piece = scaled[start : start + _PIECE]
-            h = hidden[: len(piece)]
-            np.matmul(piece, directions, out=h)
-            np.maximum(h, 0, out=h)
-            result[start : start + _PIECE] += h @ top
+        result = np.empty((len(scaled), *weights.shape[1:]), np.float32)
+
+        def piece(index: int) -> None:
+            rows = slice(index * _PIECE, (index + 1) * _PIECE)
+            inputs = np.ones((len(scaled[rows]), self.inputs + 1), np.float32)  # the last one is 1
+            inputs[:, :-1] = scaled[rows]
+            hidden = inputs @ directions
+            np.maximum(hidden, 0, out=hidden)
+            result[rows] = inputs @ direct + hidden @ top
+
+        threads.share(piece, -(-len(scaled) // _PIECE))
         return result
 
 
@@ -76,8 +78,9 @@ class Sums:
 
     @classmethod
     def of(cls, expanded: Floats, target: Floats, weight: Floats) -> Sums:
-        weighted = expanded * (weight / weight.sum())[:, None]
-        return cls(weighted.T @ expanded, weighted.T @ target)
+        weight = weight / weight.sum()
+        rooted = expanded * np.sqrt(weight)[:, None]
+        return cls(rooted.T @ rooted, expanded.T @ (weight * target))  # a product with itself costs half
 
     def mixed(self, other: Sums, share: float) -> Sums:
         """This one with `share` of the other's put in."""

@@ -45,7 +45,13 @@ def residual(field: Floats, model: Floats) -> Floats:
 
 def predicted(shape: tuple[int, ...], model: Floats) -> Floats:
     """The flow of an affine motion: [H, W, 2]."""
-    return np.asarray(_centred(shape[0], shape[1]) @ model[:2] + model[2], np.float32)
+    half = np.float32(max(shape[0], shape[1]) / 2)
+    x = (np.arange(shape[1], dtype=np.float32) - np.float32(shape[1] / 2)) / half
+    y = (np.arange(shape[0], dtype=np.float32) - np.float32(shape[0] / 2)) / half
+    result = np.empty((shape[0], shape[1], 2), np.float32)
+    for axis in range(2):  # a plane is the sum of a row and a column
+        result[..., axis] = (x * model[0, axis])[None, :] + (y * model[1, axis] + model[2, axis])[:, None]
+    return result
 
 
 def _centred(height: int, width: int) -> Floats:

@@ -45,13 +45,13 @@ class Scene:
     moved: Floats | None  # [h, w, 2] motion beyond the background's, same unit
 
     @classmethod
-    def of(cls, picture: Bytes, neighbour: Bytes | None = None) -> Scene:
-        """picture and its neighbour in time, if there is one, RGB uint8 of the same size."""
+    def of(cls, picture: Bytes, pair: tuple[Bytes, Bytes] | None = None) -> Scene:
+        """picture RGB uint8 [h, w, 3]; pair: it and its neighbour in time, if there is one, at a larger size."""
         looks = features.describe(picture)
         scaled = features.Scaling.of(looks).apply(looks)
         unlike = moved = None
-        if neighbour is not None:
-            moved, unlike = _motion(picture, neighbour)
+        if pair is not None:
+            moved, unlike = _motion(*pair, picture.shape)
             scaled = np.concatenate([scaled, moved, unlike[..., None]], axis=2)
         view = Basis(count=FEATURES, inputs=scaled.shape[2]).expand(scaled.reshape(-1, scaled.shape[2]))
         lab = cv2.cvtColor(picture.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2LAB)
@@ -64,14 +64,14 @@ class Scene:
         return (self.picture.shape[0], self.picture.shape[1])
 
 
-def _motion(picture: Bytes, neighbour: Bytes) -> tuple[Floats, Floats]:
-    """Motion beyond the background's affine one: [h, w, 2], and its length, both over their mean square."""
+def _motion(picture: Bytes, neighbour: Bytes, shape: tuple[int, ...]) -> tuple[Floats, Floats]:
+    """Motion beyond the background's affine one at a smaller shape: [h, w, 2], and its length, both over their mean."""
     one, two = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.cvtColor(neighbour, cv2.COLOR_RGB2GRAY)
     moved = flow.between(one, two)
     sure = flow.consistency(moved, flow.between(two, one))
     model = motion.fit_affine(moved, np.maximum(sure, np.float32(0.3)))
     rest = moved if model is None else moved - motion.predicted(moved.shape[:2], model)
-    rest = np.asarray(cv2.GaussianBlur(rest, (0, 0), 1.0), np.float32)
+    rest = np.asarray(cv2.resize(rest, (shape[1], shape[0]), interpolation=cv2.INTER_AREA), np.float32)
     length = flow.length(rest)
     unit = np.float32(np.sqrt(np.mean(np.square(length))) + 0.25)
     return rest / unit, length / unit

@@ -3,44 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tam_edit.errors import EngineError, MaskEmpty, MaskSizeMismatch, PromptError
-from tam_edit.models.classic import features, flow, scoring
+from tam_edit.errors import MaskEmpty, MaskSizeMismatch
+from tam_edit.models.classic import features, scoring
 from tam_edit.models.classic.classifier import Basis, Sums, solved
 from tam_edit.models.classic.edges import enlarge
-from tam_edit.models.classic.regions import IMPOSSIBLE, Paths, Place, Scene, connected, grow
+from tam_edit.models.classic.hypotheses import hypotheses, pinned, pins
+from tam_edit.models.classic.prompts import Box, Point, Prompts, check_frame, read, shrink
+from tam_edit.models.classic.regions import IMPOSSIBLE, Scene, connected, grow
 from tam_edit.models.classic.smooth import smooth
+from tam_edit.models.classic.threads import single_blas
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 Bools = NDArray[np.bool_]
-Point = tuple[float, float]
-Box = tuple[float, float, float, float]
 
 GROW_AREA = 214 * 120  # pixels at which regions grow
 WORK_AREA = 427 * 240  # pixels at which the result is refined
-EXTENTS = (0.004, 0.01, 0.025, 0.06, 0.12, 0.2)  # first guesses, as shares of the picture
-BOX_FILLS = (0.25, 0.4, 0.55, 0.7, 0.85)  # first guesses, as shares of a box
-# log odds that the prompts themselves give
-NEG_GAIN = 3.0  # nearer to a negative point than to a positive one, along paths
-RIM_GAIN = 2.0  # objects seldom touch the picture's rim
-BOX_GAIN = 1.5
-SPACE_GAIN = 1.0  # beside the points
-GEO_GAIN = 0.5  # beside the points, along paths
+BOX_MARGIN = 0.4  # of its size, looked at around a box
 # what a region's score loses
 TIGHT_GAIN = 0.5  # where its own box is smaller than the given one
 OBEY_GAIN = 0.5  # where the surroundings of points are on the wrong side
-PIN_PX = 3  # around points: what classifiers must heed
-PIN_WEIGHT = 0.3  # against 1 for all other pixels
 CONSENSUS = 0.1  # regions this far below the best score count 1/e
 FINE = (2.0, 3.0, 100.0)  # gain of the coarse result, of the fine classifier, strength of smoothing
 _NAMES = ("part", "whole", "group")
-_SURE = 8.0
 
 
 @dataclass(frozen=True)
@@ -50,15 +41,6 @@ class Candidate:
     mask: Bools  # [H, W]
     score: float  # 0..1, the engine's own opinion
     name: str  # part, whole or group
-
-
-@dataclass(frozen=True)
-class _Prompts:
-    """Points (x, y) and box in pixels of some size of the picture."""
-
-    positive: list[Place]
-    negative: list[Place]
-    box: tuple[int, int, int, int] | None
 
 
 def segment(
@@ -103,20 +85,67 @@ def _read(
 ) -> tuple[Candidate, ...]:
     """The best `count` readings; only those are refined."""
     check_frame(frame)
-    prompts = _prompts(frame, frame.shape[:2], points, labels, box)
+    prompts = read(frame, frame.shape[:2], points, labels, box)
+    with single_blas():
+        around = _surroundings(frame, prompts)
+        if around is None:
+            return _found(frame, prompts, (points, labels, box), other, count)
+        # a box says where to look: the same work on a part of the picture shows more detail
+        top, left = around[0].start, around[1].start
+        near = [(x - left, y - top) for x, y in points]
+        assert box is not None
+        inner = (box[0] - left, box[1] - top, box[2] - left, box[3] - top)
+        part = np.ascontiguousarray(frame[around])
+        shifted = read(part, part.shape[:2], near, labels, inner)
+        beside = None if other is None else np.ascontiguousarray(other[around])
+        found = _found(part, shifted, (near, labels, inner), beside, count)
+    return tuple(replace(each, mask=_pasted(each.mask, frame.shape, around)) for each in found)
+
+
+def _surroundings(frame: Bytes, prompts: Prompts) -> tuple[slice, slice] | None:
+    """The box with a margin; None without a box, where points lie beyond, or where little would be gained."""
+    if prompts.box is None:
+        return None
+    x0, y0, x1, y1 = prompts.box
+    wide, high = int(BOX_MARGIN * (x1 - x0)) + 8, int(BOX_MARGIN * (y1 - y0)) + 8
+    rows = slice(max(0, y0 - high), min(frame.shape[0], y1 + high))
+    columns = slice(max(0, x0 - wide), min(frame.shape[1], x1 + wide))
+    held = all(
+        columns.start <= x < columns.stop and rows.start <= y < rows.stop
+        for x, y in (*prompts.positive, *prompts.negative)
+    )
+    size = (rows.stop - rows.start) * (columns.stop - columns.start)
+    return (rows, columns) if held and size < 0.8 * frame.shape[0] * frame.shape[1] else None
+
+
+def _pasted(mask: Bools, shape: tuple[int, ...], around: tuple[slice, slice]) -> Bools:
+    result = np.zeros(shape[:2], np.bool_)
+    result[around] = mask
+    return result
+
+
+def _found(
+    frame: Bytes,
+    prompts: Prompts,
+    said: tuple[Sequence[Point], Sequence[int] | None, Box | None],
+    other: Bytes | None,
+    count: int,
+) -> tuple[Candidate, ...]:
+    points, labels, box = said
     small = shrink(frame, GROW_AREA)
-    near = _prompts(frame, small.shape[:2], points, labels, box)
+    near = read(frame, small.shape[:2], points, labels, box)
+    work = shrink(frame, WORK_AREA)
+    pair = None
     if other is not None:
-        other = np.asarray(cv2.resize(other, small.shape[1::-1], interpolation=cv2.INTER_AREA), np.uint8)
-    scene = Scene.of(small, other)
-    guesses, priors = _hypotheses(scene, near)
-    logits, answers = grow(scene, guesses, priors, near.positive, _pins(near, scene.shape))
+        pair = (work, np.asarray(cv2.resize(other, work.shape[1::-1], interpolation=cv2.INTER_AREA), np.uint8))
+    scene = Scene.of(small, pair)
+    guesses, priors = hypotheses(scene, near)
+    logits, answers = grow(scene, guesses, priors, near.positive, pins(near, scene.shape))
     scores = scoring.predicted(scoring.measures(scene, logits, answers))
     scores = scores - OBEY_GAIN * _disobedience(logits > 0, near)
     if near.box is not None:
         scores = scores + _tightness(logits > 0, near.box)
-    work = shrink(frame, WORK_AREA)
-    fine = _prompts(frame, work.shape[:2], points, labels, box)
+    fine = read(frame, work.shape[:2], points, labels, box)
     view = _View.of(work)
     found = []
     for chosen, score in _readings(logits, scores)[:count]:
@@ -129,67 +158,7 @@ def _read(
     )
 
 
-def _hypotheses(scene: Scene, prompts: _Prompts) -> tuple[list[Bools], list[Floats]]:
-    """First guesses of different extent, and what the prompts themselves say of each pixel."""
-    height, width = scene.shape
-    grid = flow.grid(height, width)
-    paths = Paths(scene)
-    said = np.zeros(scene.shape, np.float32)
-    if prompts.negative and prompts.positive:
-        to, fro = paths.reach(prompts.positive), paths.reach(prompts.negative)
-        said += np.float32(NEG_GAIN) * (fro - to) / (fro + to + np.float32(1))
-    x, y = grid[..., 0], grid[..., 1]
-    rim = np.minimum(np.minimum(x, width - 1 - x), np.minimum(y, height - 1 - y))
-    said -= np.float32(RIM_GAIN) * np.exp(-rim / 4)
-    guesses, priors = [], []
-    if prompts.box is not None:
-        x0, y0, x1, y1 = prompts.box
-        middle = np.array([(x0 + x1 - 1) / 2, (y0 + y1 - 1) / 2], np.float32)
-        half = np.array([max(1, (x1 - x0) / 2), max(1, (y1 - y0) / 2)], np.float32)
-        radius = np.sqrt(np.square((grid - middle) / half).sum(axis=2))
-        beyond = (np.abs(grid - middle) > half).any(axis=2)
-        for fill in BOX_FILLS:
-            size = np.float32(np.sqrt(fill * 4 / np.pi))
-            prior = said + np.float32(BOX_GAIN) * np.clip(size - radius, -1, 1)
-            prior[beyond] = IMPOSSIBLE
-            guesses.append((radius < size) & ~beyond)
-            priors.append(_pinned(prior, prompts))
-        return guesses, priors
-    reach = paths.reach(prompts.positive)
-    away = np.min([np.sqrt(np.square(grid - np.array(p, np.float32)).sum(axis=2)) for p in prompts.positive], axis=0)
-    for extent in EXTENTS:
-        radius_px = np.float32(np.sqrt(extent * height * width / np.pi))
-        prior = said + np.float32(SPACE_GAIN) * np.clip(1 - away / (2 * radius_px), -2, 1)
-        if GEO_GAIN:
-            far = np.quantile(reach, min(1.0, 2 * extent))
-            prior += np.float32(GEO_GAIN) * np.clip(1 - reach / (far + np.float32(1e-3)), -2, 1)
-        guesses.append(reach <= np.quantile(reach, extent))
-        priors.append(_pinned(prior.astype(np.float32), prompts))
-    return guesses, priors
-
-
-def _pinned(prior: Floats, prompts: _Prompts) -> Floats:
-    """The prior with the points themselves beyond doubt."""
-    for places, value in ((prompts.positive, _SURE), (prompts.negative, -_SURE)):
-        for x, y in places:
-            prior[max(0, y - 2) : y + 3, max(0, x - 2) : x + 3] = value
-    return prior
-
-
-def _pins(prompts: _Prompts, shape: tuple[int, ...]) -> Floats:
-    """What a classifier must heed besides: pixels around the points, their weights shared: [h, w], negative outside."""
-    result = np.zeros(shape, np.float32)
-    if len(prompts.positive) + len(prompts.negative) < 2:
-        return result
-    for places, sign in ((prompts.positive, 1), (prompts.negative, -1)):
-        disc = np.zeros(shape, np.uint8)
-        for place in places:
-            cv2.circle(disc, place, PIN_PX, 1, -1)
-        result += sign * np.float32(PIN_WEIGHT) * disc / max(1, int(disc.sum()))
-    return result
-
-
-def _disobedience(masks: Bools, prompts: _Prompts) -> NDArray[np.float64]:
+def _disobedience(masks: Bools, prompts: Prompts) -> NDArray[np.float64]:
     """Share of the pixels around each point that lie on the wrong side: [G]."""
     wrong = np.zeros(len(masks))
     for places, value in ((prompts.positive, True), (prompts.negative, False)):
@@ -231,7 +200,7 @@ def _readings(logits: Floats, scores: NDArray[np.float64]) -> list[tuple[Floats,
     other = [i for i in rest if ((logits[i] > 0).sum() > (consensus > 0).sum()) != larger]
     third = (other or rest)[0]
     kept.append((logits[third], float(scores[third])))
-    return kept
+    return kept[:1] + sorted(kept[1:], key=lambda item: -item[1])
 
 
 def _overlap(one: Floats, other: Floats) -> float:
@@ -251,13 +220,13 @@ class _View:
         return cls(picture, features.Scaling.of(looks).apply(looks).reshape(-1, features.COUNT))
 
 
-def _refined(view: _View, coarse: Floats, prompts: _Prompts) -> Floats:
+def _refined(view: _View, coarse: Floats, prompts: Prompts) -> Floats:
     """Log odds at working size from those at growing size: one more classifier, near the contour."""
     height, width = view.picture.shape[:2]
     start = np.clip(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR), -3, 3)
     inside = start > 0
     if not inside.any() or inside.all():
-        return _pinned(start, prompts)
+        return pinned(start, prompts)
     basis = Basis(count=128)
     random = np.random.default_rng(11)
     to_inside = cv2.distanceTransform((~inside).astype(np.uint8), cv2.DIST_L2, 3)
@@ -278,8 +247,8 @@ def _refined(view: _View, coarse: Floats, prompts: _Prompts) -> Floats:
         beyond = np.ones(vote.shape, np.bool_)
         beyond[y0:y1, x0:x1] = False
         vote[beyond] = IMPOSSIBLE
-    result = smooth(_pinned(vote, prompts), view.picture, strength=FINE[2], sigma=8.0)
-    return _pinned(connected(result, prompts.positive), prompts)
+    result = smooth(pinned(vote, prompts), view.picture, strength=FINE[2], sigma=8.0)
+    return pinned(connected(result, prompts.positive), prompts)
 
 
 def polish(frame: Bytes, mask: Bools) -> Bools:
@@ -289,11 +258,16 @@ def polish(frame: Bytes, mask: Bools) -> Bools:
         raise MaskSizeMismatch(f"the mask is {mask.shape}, the frame {frame.shape[:2]}: resize the mask to the frame")
     if not mask.any():
         raise MaskEmpty("the mask to polish has no pixel: mark the object first")
+    with single_blas():
+        return _polished(frame, mask)
+
+
+def _polished(frame: Bytes, mask: Bools) -> Bools:
     work = shrink(frame, WORK_AREA)
     inside = cv2.resize(mask.astype(np.uint8), work.shape[1::-1], interpolation=cv2.INTER_NEAREST)
     depth = cv2.distanceTransform(inside, cv2.DIST_L2, 3) - cv2.distanceTransform(1 - inside, cv2.DIST_L2, 3)
     coarse = np.clip(depth * np.float32(0.35), -3, 3)  # looks decide within some px of the contour
-    refined = _refined(_View.of(work), np.asarray(coarse, np.float32), _Prompts([], [], None))
+    refined = _refined(_View.of(work), np.asarray(coarse, np.float32), Prompts([], [], None))
     return _at_full_size(refined, frame)
 
 
@@ -302,7 +276,7 @@ def _at_full_size(logits: Floats, frame: Bytes) -> Bools:
     return np.zeros(frame.shape[:2], np.bool_) if edge is None else edge.mask(frame.shape)
 
 
-def _obeyed(mask: Bools, prompts: _Prompts) -> Bools:
+def _obeyed(mask: Bools, prompts: Prompts) -> Bools:
     """The mask with every point on its right side and nothing outside the box."""
     if prompts.box is not None:
         x0, y0, x1, y1 = prompts.box
@@ -319,53 +293,3 @@ def _obeyed(mask: Bools, prompts: _Prompts) -> Bools:
         for x, y in places:
             mask[y, x] = value
     return mask
-
-
-def _prompts(
-    frame: Bytes, size: tuple[int, ...], points: Sequence[Point], labels: Sequence[int] | None, box: Box | None
-) -> _Prompts:
-    height, width = frame.shape[:2]
-    given = [1] * len(points) if labels is None else [int(v) for v in labels]
-    if len(given) != len(points):
-        raise PromptError(f"{len(points)} points but {len(given)} labels: give one label, 1 or 0, for each point")
-    if set(given) - {0, 1}:
-        raise PromptError(f"point labels {sorted(set(given))}: 1 marks the object, 0 what is not the object")
-    if 1 not in given and box is None:
-        raise PromptError("nothing says where the object is: give at least one positive point or a box")
-    fx, fy = size[1] / width, size[0] / height
-    placed: dict[int, list[tuple[int, int]]] = {0: [], 1: []}
-    for (x, y), label in zip(points, given, strict=True):
-        if not (0 <= x < width and 0 <= y < height):
-            raise PromptError(f"point {x:g},{y:g} lies outside the {width}x{height} picture")
-        placed[label].append((min(size[1] - 1, int(x * fx)), min(size[0] - 1, int(y * fy))))
-    shrunk = None
-    if box is not None:
-        x0, y0, x1, y1 = (
-            max(0.0, min(box[0], box[2])),
-            max(0.0, min(box[1], box[3])),
-            min(float(width), max(box[0], box[2])),
-            min(float(height), max(box[1], box[3])),
-        )
-        if x1 - x0 < 1 or y1 - y0 < 1:
-            raise PromptError(f"box {box} holds no pixel of the {width}x{height} picture")
-        shrunk = (
-            int(x0 * fx),
-            int(y0 * fy),
-            max(int(x0 * fx) + 1, int(np.ceil(x1 * fx))),
-            max(int(y0 * fy) + 1, int(np.ceil(y1 * fy))),
-        )
-    return _Prompts(placed[1], placed[0], shrunk)
-
-
-def check_frame(frame: Bytes) -> None:
-    """Raise EngineError for anything but RGB uint8 [H, W, 3]."""
-    if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
-        raise EngineError(f"a frame of shape {frame.shape} and type {frame.dtype}: give RGB uint8 [H, W, 3]")
-
-
-def shrink(frame: Bytes, area: int) -> Bytes:
-    """The frame at no more than some area in pixels."""
-    height, width = frame.shape[:2]
-    scale = min(1.0, (area / (height * width)) ** 0.5)
-    size_wh = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return np.asarray(cv2.resize(frame, size_wh, interpolation=cv2.INTER_AREA))

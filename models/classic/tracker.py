@@ -16,6 +16,7 @@ from tam_edit.models.classic.classifier import Basis, Sums
 from tam_edit.models.classic.edges import enlarge
 from tam_edit.models.classic.evidence import Moved, VoteSettings, vote
 from tam_edit.models.classic.smooth import smooth
+from tam_edit.models.classic.threads import single_blas
 from tam_edit.models.classic.trust import TrustParts, measure
 from tam_edit.models.classic.tube import Tube
 
@@ -34,14 +35,15 @@ class TrackerSettings:
     margin_px: int = 60  # around the objects; nothing further away is looked at
     seed: int = 7
     random_features: int = 256
-    samples: int = 4000  # of each class and frame
+    samples: int = 4000  # of each class and trusted frame
+    later_samples: int = 2000  # and of other frames
     ridge: float = 0.001
     lasting_weight: float = 4.0  # of all trusted frames together, against 1 of the others
     mix_share: float = 0.15
     mix_every: int = 2
     least_trust: float = 0.4  # a mask below it teaches nothing
     vote: VoteSettings = field(default_factory=VoteSettings)
-    smooth_strength: float = 100.0
+    smooth_strength: float = 200.0
     smooth_sigma: float = 8.0
     edge_strength: float = 30.0
     edge_sigma: float = 8.0
@@ -77,6 +79,10 @@ class Tracker:
     def teach(self, frame: Bytes, masks: Mapping[int, Bools]) -> None:
         """Learn the looks of objects from a trusted frame elsewhere in the clip, without stepping."""
         checked = _checked(frame, masks)
+        with single_blas():
+            self._teach(frame, checked)
+
+    def _teach(self, frame: Bytes, checked: Mapping[int, Bools]) -> None:
         self._rescale(frame.shape, checked)
         small = scale.shrink(frame, self._scale)
         looks = self._looks(small)
@@ -93,6 +99,10 @@ class Tracker:
         need be learnt any more. Raises MaskSizeMismatch for a mask of another size than the frame's.
         """
         given = _checked(frame, masks or {})
+        with single_blas():
+            return self._step(frame, given, last, cut)
+
+    def _step(self, frame: Bytes, given: Mapping[int, Bools], last: bool, cut: bool) -> Floats:
         if cut:
             self._grey = self._logits = None
         self._rescale(frame.shape, given)
@@ -252,8 +262,8 @@ class Tracker:
 
     def _sums(self, looks: Floats, probability: Floats, *, weighted: bool) -> Sums:
         s = self.settings
-        seed = (s.seed, self._count)
-        return learning.sums(self._basis, looks, probability, samples=s.samples, seed=seed, weighted=weighted)
+        seed, samples = (s.seed, self._count), s.later_samples if weighted else s.samples
+        return learning.sums(self._basis, looks, probability, samples=samples, seed=seed, weighted=weighted)
 
     def _finish(self, logits: Floats, frame: Bytes, given: Mapping[int, Bools]) -> Floats:
         """Probabilities at the frame's size, given masks locked."""
