@@ -97,10 +97,10 @@ class Classifier:
     fading: Sums | None = None
     weights: Floats | None = field(default=None)
 
-    def keep(self, sums: Sums) -> None:
-        """Add a trusted frame for good: all trusted frames count alike."""
+    def keep(self, sums: Sums, share: float) -> None:
+        """Add a trusted frame for good, with a share among all trusted ones."""
         self.lasting_count += 1
-        self.lasting = sums if self.lasting is None else self.lasting.mixed(sums, 1 / self.lasting_count)
+        self.lasting = sums if self.lasting is None else self.lasting.mixed(sums, share)
 
     def mix(self, sums: Sums, share: float) -> None:
         """Mix in a frame that is only believed."""

@@ -96,12 +96,15 @@ def _fill_gap(
         backward.teach(gap.frame(left), keyframes[left])
         forward.teach(gap.frame(right), keyframes[right])
     backward.step(gap.frame(right), keyframes[right])
+    believed: dict[int, dict[int, float]] = {}  # frame -> label -> trust, of the backward direction
     for number in reversed(between):
         gap.store(number, backward.step(gap.frame(number), cut=number + 1 in cuts))
+        believed[number] = {label: parts.combined for label, parts in backward.trust().items()}
     for number in between:
         probability, labels = gap.stored(number), backward.labels
         if left is not None:
             ahead = forward.step(gap.frame(number), cut=number in cuts)
+            ahead_trust = {label: parts.combined for label, parts in forward.trust().items()}
             labels = tuple(sorted({*forward.labels, *backward.labels}))
             steps_forward = number - left + _CUT_STEPS * sum(left < cut <= number for cut in cuts)
             steps_backward = right - number + _CUT_STEPS * sum(number < cut <= right for cut in cuts)
@@ -110,6 +113,8 @@ def _fill_gap(
                 _widen(probability, backward.labels, ahead, forward.labels, labels),
                 steps_forward,
                 steps_backward,
+                trust_forward=[ahead_trust.get(k, believed[number].get(k, 1.0)) for k in labels],
+                trust_backward=[believed[number].get(k, ahead_trust.get(k, 1.0)) for k in labels],
             )
         yield _label_map(probability, labels)
 

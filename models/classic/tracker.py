@@ -38,6 +38,8 @@ class TrackerSettings:
     samples: int = 4000  # of each class and trusted frame
     later_samples: int = 2000  # and of other frames
     ridge: float = 0.001
+    given_share: float = 0.7  # of a mask given while stepping, among all trusted frames
+    taught_share: float = 0.1  # of one taught from elsewhere in the clip
     lasting_weight: float = 4.0  # of all trusted frames together, against 1 of the others
     mix_share: float = 0.15
     mix_every: int = 2
@@ -87,7 +89,8 @@ class Tracker:
         small = scale.shrink(frame, self._scale)
         looks = self._looks(small)
         for label, mask in checked.items():
-            self._learn_for_good(self._tubes.setdefault(label, Tube()), small, looks, _cover(mask, small.shape))
+            tube = self._tubes.setdefault(label, Tube())
+            self._learn_for_good(tube, small, looks, _cover(mask, small.shape), self.settings.taught_share)
 
     def step(
         self, frame: Bytes, masks: Mapping[int, Bools] | None = None, *, last: bool = False, cut: bool = False
@@ -140,7 +143,7 @@ class Tracker:
             if label in given:
                 tube.trust, tube.lost, tube.crossed = TrustParts.certain(), not given[label].any(), False
                 if looks is not None:
-                    self._learn_for_good(tube, part, looks, p)
+                    self._learn_for_good(tube, part, looks, p, self.settings.given_share)
                 continue
             mask_before = former[label][window] > 0 if label in former else None
             share = p.size / grey.size
@@ -246,10 +249,10 @@ class Tracker:
             self._logits = np.stack(layers).astype(np.float16) if layers else np.zeros((0, *size_wh[::-1]), np.float16)
         self._scale = chosen
 
-    def _learn_for_good(self, tube: Tube, part: Bytes, looks: Floats, probability: Floats) -> None:
+    def _learn_for_good(self, tube: Tube, part: Bytes, looks: Floats, probability: Floats, share: float) -> None:
         if not (probability > 0.5).any():
             return
-        tube.classifier.keep(self._sums(looks, probability, weighted=False))
+        tube.classifier.keep(self._sums(looks, probability, weighted=False), share)
         tube.classifier.solve(lasting_weight=self.settings.lasting_weight, ridge=self.settings.ridge)
         tube.meet(float((probability > 0.5).mean()), redetect.histogram(part, probability > 0.5))
 
