@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 
+_WEIGHTS = (0.25, 2.0, 0.25, 0.25, 0.125)  # of margin, agreement, flow, area, position
+_UNKNOWN = 0.5
+
 
 @dataclass(frozen=True)
 class TrustParts:
@@ -24,13 +27,9 @@ class TrustParts:
 
     @property
     def combined(self) -> float:
-        """Product of margin and agreement (the best pair for finding failures), lowered by the other parts."""
-        return float(
-            (self.margin * self.agreement) ** 0.5
-            * (0.5 + 0.5 * self.area)
-            * (0.5 + 0.5 * self.position)
-            * (0.75 + 0.25 * self.flow)
-        )
+        """Weighted product; the weights rank frames best within and across ten clips (docs/classic-engine)."""
+        parts = (self.margin, self.agreement, self.flow, self.area, self.position)
+        return float(np.prod([part**weight for part, weight in zip(parts, _WEIGHTS, strict=True)]))
 
     @classmethod
     def certain(cls) -> TrustParts:
@@ -47,24 +46,28 @@ def measure(
     sure: flow consistency 0..1; usual_area: share of the picture on trusted frames.
     """
     inside = probability > 0.5
+    if not inside.any():
+        return _of_absence(probability, former, look)
     area = float(inside.mean())
     near = _band(inside) | (np.abs(probability - np.float32(0.5)) < 0.45)
-    margin = float(np.abs(2 * probability[near] - 1).mean()) if near.any() else 0.0
-    agreement = 0.0
-    if look is not None and near.any():
-        agreed = (look > 0) == inside
-        agreement = float(agreed[inside | _band(inside, 12)].mean()) if inside.any() else float(agreed.mean())
-    steady = float(sure[inside].mean()) if inside.any() else 0.0
+    margin = float(np.abs(2 * probability[near] - 1).mean())
+    agreement = _UNKNOWN if look is None else float(((look > 0) == inside)[inside | _band(inside, 12)].mean())
     ratios = [_ratio(area, usual_area)]
     moved = 0.0
     if former is not None:
         ratios.append(_ratio(area, float(former.mean())))
-        if former.any() and inside.any():
-            jump = np.hypot(*(_centre(inside) - _centre(former)))
-            moved = float(jump / max(1.0, np.sqrt(inside.sum())))
-        elif former.any():
-            moved = 1.0
+        if former.any():
+            moved = float(np.hypot(*(_centre(inside) - _centre(former)))) / float(np.sqrt(inside.sum()))
+    steady = float(sure[inside].mean())
     return TrustParts(margin, agreement, steady, float(np.prod(ratios)) ** 0.5, float(np.exp(-2 * moved)))
+
+
+def _of_absence(probability: Floats, former: Bools | None, look: Floats | None) -> TrustParts:
+    """An empty mask is an answer: doubtful on the frame where the object vanishes, not while it stays away."""
+    stays = former is None or not former.any()
+    margin = float(np.clip(1 - 2 * probability.max(), 0, 1)) if probability.size else 1.0
+    agreement = _UNKNOWN if look is None else float((look <= 0).mean())
+    return TrustParts(margin, agreement, 1.0, float(stays), float(stays))
 
 
 def _band(inside: Bools, width_px: int = 3) -> Bools:
