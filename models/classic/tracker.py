@@ -27,6 +27,9 @@ Bools = NDArray[np.bool_]
 NEVER = -8.0  # log odds of a pixel that certainly is not the object
 
 
+_CERTAIN = 100.0  # log odds beyond which nothing is told apart
+
+
 @dataclass(frozen=True)
 class TrackerSettings:
     """What a tracker may be told; lengths are pixels of the working picture."""
@@ -135,6 +138,8 @@ class Tracker:
         self._search(frame, [label for label in self.labels if label not in given and label not in seen], logits, cut)
         for label, mask in given.items():
             logits[self._index(label)] = (_cover(mask, grey.shape) - np.float32(0.5)) * np.float32(12)
+        # Far beyond certainty half precision would overflow to infinity, and infinities meet as NaN.
+        logits = np.clip(logits, -_CERTAIN, _CERTAIN)
         logits = logits.astype(np.float16)  # the state's own precision, so that a restored run cannot differ
         wide = logits.astype(np.float32)
         probability = softmax(wide[:, window[0], window[1]])[1:]
