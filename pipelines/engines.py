@@ -16,7 +16,8 @@ from tam_edit.pipelines.context import Rgb
 from tam_edit.pipelines.inpaint import Filler
 from tam_edit.pipelines.keyframes import Candidate
 from tam_edit.pipelines.propagate import Tracker
-from tam_edit.script import Point, Prompt, Settings
+from tam_edit.script import Point, Prompt
+from tam_edit.settings import Settings
 
 if TYPE_CHECKING:
     from tam_edit.models.weights import FoundWeights

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from tam_edit.clip import FrameSpan
+from tam_edit.effects import Choice
 from tam_edit.errors import UsageError
 from tam_edit.masks import LabelMap, MaskTube
 from tam_edit.media.digests import digest_source
@@ -24,14 +24,6 @@ from tam_edit.pipelines.probe import probe
 from tam_edit.pipelines.propagate import Tubes, propagate
 from tam_edit.project import Project
 from tam_edit.script import EditScript
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What of the tracked objects an effect is about; None: all of them."""
-
-    objects: tuple[str, ...] | None = None
-    invert: bool = False
 
 
 def tubes(context: Context, script: EditScript, engines: Engines, limit: FrameSpan | None = None) -> Tubes:

@@ -9,8 +9,9 @@ from tam_edit.errors import TamEditError
 if TYPE_CHECKING:
     from tam_edit.clip import FrameSpan
     from tam_edit.engine.report import Report
+    from tam_edit.making import OutputOptions
     from tam_edit.masks import MaskTube
-    from tam_edit.session import Edit, OutputOptions
+    from tam_edit.session import Edit
 
 __all__ = ["Edit", "FrameSpan", "MaskTube", "OutputOptions", "Report", "TamEditError", "__version__"]
 
@@ -21,7 +22,7 @@ _HOMES = {
     "Edit": "tam_edit.session",
     "FrameSpan": "tam_edit.clip",
     "MaskTube": "tam_edit.masks",
-    "OutputOptions": "tam_edit.session",
+    "OutputOptions": "tam_edit.making",
     "Report": "tam_edit.engine.report",
 }
 

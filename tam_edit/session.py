@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
-import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tam_edit.clip import ClipSource, FrameSpan
+from tam_edit.effects import Choice
 from tam_edit.engine.report import Report
 from tam_edit.engine.store import Store
 from tam_edit.errors import UsageError
+from tam_edit.making import Effect, OutputOptions, effect_clip, plan_effect, transparent_format, write_effect
 from tam_edit.masks import MaskTube
 from tam_edit.project import Project
 from tam_edit.saying import Saying, prompt_of
-from tam_edit.script import EditScript, Prompt, ScriptSource, Settings, StoredMask
-from tam_edit.workbench import Surroundings, Workbench, shared_cache
+from tam_edit.script import EditScript, Prompt, StoredMask
+from tam_edit.settings import Settings
+from tam_edit.workbench import Surroundings, Workbench, new_script, shared_cache
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,17 +31,7 @@ if TYPE_CHECKING:
     from tam_edit.pipelines.context import Context
     from tam_edit.pipelines.engines import EngineOptions, Engines
     from tam_edit.pipelines.keyframes import Candidate
-    from tam_edit.pipelines.recipes import Choice
     from tam_edit.pipelines.review import Doubt
-
-
-@dataclass(frozen=True)
-class OutputOptions:
-    """How a result is stored: codec "auto" or a name, crf None for the codec's visually lossless value."""
-
-    lossless: bool = False
-    codec: str = "auto"
-    crf: int | None = None
 
 
 @dataclass(frozen=True)
@@ -95,7 +86,7 @@ class Edit:
         folder = Path(project)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise UsageError(f"{folder} exists already and is not overwritten: choose another name, or remove it first")
-        script = _new_script(Path(clip), frame_rate, allow_truncated, settings)
+        script = new_script(Path(clip), frame_rate, allow_truncated, settings)
         made_here = not folder.exists()
         # The path is kept relative to the folder, so that both can move together.
         path = os.path.relpath(Path(clip).resolve(), folder.resolve())
@@ -135,7 +126,7 @@ class Edit:
     ) -> Edit:
         """Edit a clip without a project: nothing but the output is left, save what the user's cache keeps."""
         around = surroundings or Surroundings()
-        script = _new_script(Path(clip), frame_rate, allow_truncated, None)
+        script = new_script(Path(clip), frame_rate, allow_truncated, None)
         store = Store(shared_cache(), around.cache_bytes)
         return cls._of(None, script, store, around, engines)
 
@@ -260,9 +251,8 @@ class Edit:
         options: OutputOptions | None = None,
     ) -> Report:
         """Write the clip without the objects (all, or those named; `invert`: without everything else)."""
-        from tam_edit.pipelines.recipes import Choice
-
-        return self._effect("remove", Path(output), Choice(_names(objects), invert), None, options or OutputOptions())
+        effect = Effect(Choice(_names(objects), invert))
+        return write_effect(self.bench, "remove", effect, Path(output), options or OutputOptions())
 
     def replace(
         self,
@@ -274,12 +264,10 @@ class Edit:
         options: OutputOptions | None = None,
     ) -> Report:
         """Write the clip with another background behind the objects; see the contract for what BG may be."""
-        from tam_edit.pipelines.recipes import Choice
-
         if str(background) == "transparent":
-            return self.export(_transparent_format(Path(output)), output, objects=objects)
-        choice = Choice(_names(objects), invert)
-        return self._effect("replace", Path(output), choice, str(background), options or OutputOptions())
+            return self.export(transparent_format(Path(output)), output, objects=objects)
+        effect = Effect(Choice(_names(objects), invert), str(background))
+        return write_effect(self.bench, "replace", effect, Path(output), options or OutputOptions())
 
     def plan(
         self,
@@ -292,16 +280,15 @@ class Edit:
         options: OutputOptions | None = None,
     ) -> Report:
         """What `remove`, `replace` or `track` would run, what they would reuse, and why; nothing is run."""
-        from tam_edit.pipelines.recipes import Choice, tubes
-
         if command == "track":
+            from tam_edit.pipelines.recipes import tubes
+
             return self.bench.planned("track", lambda context, engines: tubes(context, self.bench.effective, engines))
         if command not in ("remove", "replace"):
             raise UsageError(f"plan {command!r}: remove, replace and track can be planned")
-        choice = Choice(_names(objects), invert)
         behind = str(background) if background is not None else "#00ff00" if command == "replace" else None
-        chosen = options or OutputOptions()
-        return self.bench.planned(command, self._effect_work(Path(output), choice, behind, chosen))
+        effect = Effect(Choice(_names(objects), invert), behind)
+        return plan_effect(self.bench, command, effect, Path(output), options or OutputOptions())
 
     def review(self, limit: int | None = None, threshold: float | None = None) -> list[Doubt]:
         """Frames to look at, worst trust first, one for each stretch of trouble. Raises UsageError before tracking."""
@@ -334,7 +321,7 @@ class Edit:
         def work(context: Context, engines: Engines) -> None:
             from tam_edit.pipelines.export import export
             from tam_edit.pipelines.matte import mattes
-            from tam_edit.pipelines.recipes import Choice, mask_tube, matte_settings, tubes
+            from tam_edit.pipelines.recipes import mask_tube, matte_settings, tubes
 
             script = self.bench.effective
             found = tubes(context, script, engines)
@@ -389,91 +376,12 @@ class Edit:
         self, background: str | Path | None = None, *, objects: Sequence[str] | None = None, invert: bool = False
     ) -> Any:
         """The result as a moviepy VideoClip, composited when asked for: objects removed, or a background behind."""
-        from tam_edit.pipelines.moviepy_clip import moviepy_clip
-        from tam_edit.pipelines.recipes import Choice
-
-        opened: list[tuple[Context, Any]] = []
-
-        def work(context: Context, engines: Engines) -> None:
-            behind = None if background is None else str(background)
-            opened.append(
-                (
-                    context,
-                    self._overlay(context, engines, Choice(_names(objects), invert), behind, contextlib.ExitStack()),
-                )
-            )
-
-        self.bench.run("clip", work)
-        context, overlay = opened[-1]
-        return moviepy_clip(context, overlay)
+        effect = Effect(Choice(_names(objects), invert), None if background is None else str(background))
+        return effect_clip(self.bench, effect)
 
     def pictures(self) -> Context:
         """The clip's pictures; use as a context manager: `with edit.pictures() as context: context.rgb(7)`."""
         return self.bench.context(self.bench.runner(dry=True))
-
-    # How effects are put together
-
-    def _effect(
-        self, command: str, output: Path, choice: Choice, background: str | None, options: OutputOptions
-    ) -> Report:
-        from tam_edit.media.placing import check_destination
-        from tam_edit.pipelines.background import parse_background
-
-        check_destination(output, self.bench.source_path())
-        if background is not None:
-            parse_background(background)  # refused before any work
-        work = self._effect_work(output, choice, background, options, write=True)
-        self.bench.run(command, work, outputs=(str(output),))
-        return self.report
-
-    def _effect_work(
-        self, output: Path, choice: Choice, background: str | None, options: OutputOptions, *, write: bool = False
-    ) -> Callable[[Context, Engines], None]:
-        def work(context: Context, engines: Engines) -> None:
-            from tam_edit.media.settings import choose
-            from tam_edit.pipelines.output import make
-
-            settings = choose(context.source, output, lossless=options.lossless, codec=options.codec, crf=options.crf)
-            for words in settings.warnings:
-                context.runner.ledger.warn(words)
-            with contextlib.ExitStack() as stack:
-                overlay = self._overlay(context, engines, choice, background, stack)
-                make(context, overlay, settings, output, write=write)
-
-        return work
-
-    def _overlay(
-        self, context: Context, engines: Engines, choice: Choice, background: str | None, stack: contextlib.ExitStack
-    ) -> Any:
-        """The effect over the clip; other clips that it needs stay open until the stack is closed."""
-        from tam_edit.pipelines import recipes
-        from tam_edit.pipelines.background import parse_background
-
-        behind_choice = None if background is None else parse_background(background)
-        script = self.bench.effective
-        found = recipes.tubes(context, script, engines)
-        if behind_choice is None:
-            return recipes.removal(context, found, script, engines, choice)
-        behind = stack.enter_context(recipes.background(behind_choice, script, engines))
-        return recipes.replacement(context, found, script, choice, behind)
-
-
-def _new_script(
-    clip: Path, frame_rate: Fraction | str | None, allow_truncated: bool, settings: Settings | None
-) -> EditScript:
-    from tam_edit.media.digests import digest_source
-
-    rate = None
-    if frame_rate is not None:
-        # Checked as text first: an exponent such as 1e999999999 would be worked out digit by digit.
-        if not re.fullmatch(r"\d{1,9}([./]\d{1,9})?", str(frame_rate)):
-            raise UsageError(f"frame rate {frame_rate!r}: write frames a second, such as 25 or 30000/1001")
-        try:
-            rate = Fraction(str(frame_rate))
-        except ZeroDivisionError as error:
-            raise UsageError(f"frame rate {frame_rate!r}: write frames a second, such as 25 or 30000/1001") from error
-    source = ScriptSource(str(clip.resolve()), digest_source(clip), rate, allow_truncated)
-    return EditScript(source, settings=settings or Settings())
 
 
 def _remove_new_project(project: Project, *, keep_folder: bool) -> None:
@@ -482,14 +390,6 @@ def _remove_new_project(project: Project, *, keep_folder: bool) -> None:
         shutil.rmtree(project.cache, ignore_errors=True)
     else:
         shutil.rmtree(project.folder, ignore_errors=True)
-
-
-def _transparent_format(output: Path) -> str:
-    """Which export holds a cut-out under this name. Raises UsageError with the names that do."""
-    formats = {".webm": "webm-alpha", ".mov": "prores4444", "": "png"}
-    if output.suffix.lower() not in formats:
-        raise UsageError(f"{output}: transparency needs a name ending in .webm or .mov, or a folder (for PNGs)")
-    return formats[output.suffix.lower()]
 
 
 def _names(objects: Sequence[str] | None) -> tuple[str, ...] | None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,7 +20,8 @@ from tam_edit.engine.runner import Runner, Silent, Watcher
 from tam_edit.engine.store import DEFAULT_LIMIT_BYTES, EntryLost, Store
 from tam_edit.errors import Cancelled, SourceChanged, StoreError, TamEditError, UsageError
 from tam_edit.project import Project
-from tam_edit.script import EditScript, Settings
+from tam_edit.script import EditScript, ScriptSource
+from tam_edit.settings import Settings
 
 if TYPE_CHECKING:
     from tam_edit.pipelines.context import Context
@@ -262,3 +265,22 @@ def source_digest(store: Store, path: Path) -> str:
     if record is None:
         record = store.put(key, facts={"digest": digest_source(path)})
     return str(record.facts["digest"])
+
+
+def new_script(
+    clip: Path, frame_rate: Fraction | str | None, allow_truncated: bool, settings: Settings | None
+) -> EditScript:
+    """The first script for a clip. Raises UsageError for a frame rate that is none."""
+    from tam_edit.media.digests import digest_source
+
+    rate = None
+    if frame_rate is not None:
+        # Checked as text first: an exponent such as 1e999999999 would be worked out digit by digit.
+        if not re.fullmatch(r"\d{1,9}([./]\d{1,9})?", str(frame_rate)):
+            raise UsageError(f"frame rate {frame_rate!r}: write frames a second, such as 25 or 30000/1001")
+        try:
+            rate = Fraction(str(frame_rate))
+        except ZeroDivisionError as error:
+            raise UsageError(f"frame rate {frame_rate!r}: write frames a second, such as 25 or 30000/1001") from error
+    source = ScriptSource(str(clip.resolve()), digest_source(clip), rate, allow_truncated)
+    return EditScript(source, settings=settings or Settings())

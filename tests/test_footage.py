@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from tam_edit import Edit
+from tam_edit.making import OutputOptions
 from tam_edit.media.probe import probe
 from tam_edit.media.reader import ClipReader
-from tam_edit.session import OutputOptions
 from tests.support import FOOTAGE, needs_footage
 
 pytestmark = [needs_footage, pytest.mark.usefixtures("still_engines")]

@@ -23,10 +23,10 @@ from tam_edit.script import (
     Prompt,
     ScriptObject,
     ScriptSource,
-    Settings,
     StoredMask,
     mask_from_picture,
 )
+from tam_edit.settings import Settings
 from tests.support import ROOT
 
 ORIGIN = "ball.edit/edit.json"

@@ -11,10 +11,10 @@ import pytest
 from tam_edit import Edit, errors
 from tam_edit.clip import FrameSpan
 from tam_edit.engine.report import Report, frames_run
+from tam_edit.making import OutputOptions
 from tam_edit.media.probe import probe
 from tam_edit.media.reader import ClipReader
 from tam_edit.pipelines.matte import soft_edge
-from tam_edit.session import OutputOptions
 from tests.scenes import BLUE, RED, SIZE_WH, centre, picture, truth, write_clip
 
 pytestmark = pytest.mark.usefixtures("quick_engines")

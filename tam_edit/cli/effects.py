@@ -23,7 +23,8 @@ from tam_edit.errors import UsageError
 from tam_edit.project import Project
 
 if TYPE_CHECKING:
-    from tam_edit.session import Edit, OutputOptions
+    from tam_edit.making import OutputOptions
+    from tam_edit.session import Edit
 
 effect_options = stacked(
     click.argument("clip", type=CLIP_OR_EDIT, metavar="CLIP_OR_EDIT"),
@@ -59,7 +60,7 @@ def replace(clip: Path, output: str, background: str, as_json: bool, **options: 
 
 def _prepared(clip: Path, as_json: bool, options: dict[str, Any]) -> tuple[Edit, dict[str, Any], OutputOptions]:
     """Open the clip or project and say the prompts of the command line."""
-    from tam_edit.session import OutputOptions
+    from tam_edit.making import OutputOptions
 
     saying = running.saying(options)
     stored = OutputOptions(options.pop("lossless"), options.pop("codec"), options.pop("crf"))

@@ -103,7 +103,7 @@ def plan(
     **options: Any,
 ) -> None:
     """Say what would run, what is reused, and why, without running it."""
-    from tam_edit.session import OutputOptions
+    from tam_edit.making import OutputOptions
 
     session = running.open_edit(edit, as_json, options)
     report = session.plan(

@@ -17,10 +17,11 @@ from typing import Any
 from tam_edit.digest import digest_of
 from tam_edit.engine.report import Report
 from tam_edit.errors import ProjectBusy, ScriptError, TamEditError, UsageError
+from tam_edit.making import OutputOptions
 from tam_edit.pipelines.engines import EngineOptions
 from tam_edit.project import Project, write_whole
 from tam_edit.script import Prompt
-from tam_edit.session import Edit, OutputOptions
+from tam_edit.session import Edit
 from tam_edit.web.desk import Desk
 from tam_edit.web.jobs import Job, Jobs
 from tam_edit.web.results import CONTAINERS, Results

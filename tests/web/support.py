@@ -108,7 +108,7 @@ def real_clip(path: Path, frames: int = 10, size_wh: tuple[int, int] = (320, 180
 
 def classic_project(clip: Path, folder: Path) -> Edit:
     """A project that uses the engines without weights, whatever is installed."""
-    from tam_edit.script import Settings
+    from tam_edit.settings import Settings
 
     return Edit.create(clip, folder, settings=Settings("classic", "classic", "classic"))
 
