@@ -15,7 +15,7 @@ from tam_edit.masks import Mask
 from tam_edit.pipelines.context import Rgb
 from tam_edit.pipelines.inpaint import Filler
 from tam_edit.pipelines.keyframes import Candidate
-from tam_edit.pipelines.propagate import Tracker
+from tam_edit.pipelines.passes import Tracker
 from tam_edit.script import Point, Prompt
 from tam_edit.settings import Settings
 
@@ -236,6 +236,10 @@ class _XMemTracker:
 
     def trust(self) -> Mapping[int, Any]:
         return dict(self._tracker.trust())
+
+    def probes(self, label: int, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        inside, outside = self._tracker.probes(label, count)
+        return inside, outside
 
     def snapshot(self) -> dict[str, NDArray[Any]]:
         return dict(self._tracker.snapshot())

@@ -33,7 +33,8 @@ class Unit:
 
     reads: for each input by name the digest of every frame that is read, by frame number; None where the stage
     before must run first. Numbers only serve the telling of reasons; the key holds the digests in their order.
-    variant: which of several units on the same span this is, such as "forward".
+    variant: which of several units on the same span this is, such as "forward". round: where a stage goes over a span
+    more than once in a run, which time this is: the key does not hold it, what changed is told against the same round.
     """
 
     stage: Stage
@@ -41,6 +42,7 @@ class Unit:
     settings: Mapping[str, Any]
     reads: Mapping[str, Mapping[int, str | None]] = field(default_factory=dict)
     variant: str = ""
+    round: str = ""
 
     @property
     def is_known(self) -> bool:
@@ -55,7 +57,7 @@ class Unit:
     @property
     def place(self) -> str:
         """What this unit is called from run to run, for finding out what changed since the last one."""
-        return f"{self.stage.name}/{self.variant}/{self.span.start}"
+        return f"{self.stage.name}/{self.variant}/{self.span.start}" + (f"/{self.round}" if self.round else "")
 
 
 @dataclass(frozen=True)
