@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -18,10 +17,10 @@ import numpy as np
 from tam_edit.errors import PromptError, UsageError
 from tam_edit.masks import Mask, check_counts, counts_from_text, fitted, mask_from_counts, rle_counts, rle_text
 from tam_edit.settings import Settings
+from tam_edit.tree import MOST_NUMBER, shown
 
 MOST_OBJECTS = 255
 MOST_NAME_SIGNS = 100
-MOST_NUMBER = 1e9
 MOST_FRAMES_A_SECOND = 100000
 # "25", "23.976", "30000/1001"; short, since Fraction("1e999999999") would be computed in full.
 FRAME_RATE = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20}|/[1-9][0-9]{0,19})?")
@@ -196,15 +195,6 @@ class EditScript:
         from tam_edit.script_text import parse
 
         return parse(text, origin)
-
-
-_SHORT = reprlib.Repr()
-_SHORT.maxstring = _SHORT.maxother = 60
-
-
-def shown(value: Any) -> str:
-    """A wrong value for a message, cut short: the place says where the rest is."""
-    return _SHORT.repr(value)
 
 
 def check_name(name: str) -> None:

@@ -6,17 +6,15 @@ docs/edit.schema.json describes the same for other programs.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 from fractions import Fraction
-from typing import Any, NoReturn
+from typing import Any
 
 from tam_edit.errors import MaskError, PromptError, ScriptError
 from tam_edit.script import (
     FRAME_RATE,
     MOST_FRAMES_A_SECOND,
     MOST_NAME_SIGNS,
-    MOST_NUMBER,
     MOST_OBJECTS,
     EditScript,
     Point,
@@ -25,9 +23,9 @@ from tam_edit.script import (
     ScriptSource,
     StoredMask,
     check_name,
-    shown,
 )
 from tam_edit.settings import Settings
+from tam_edit.tree import TreeReader, pairs_once, pretty, shown, without_defaults
 
 FORMAT = "tam-edit"
 VERSION = 1
@@ -36,7 +34,7 @@ MOST_SIDE_PX = 65536
 
 def text_of(script: EditScript) -> str:
     """The file's text: two spaces of indent, one prompt's small lists on one line, ends with a newline."""
-    return _pretty(tree_of(script)) + "\n"
+    return pretty(tree_of(script)) + "\n"
 
 
 def tree_of(script: EditScript) -> dict[str, Any]:
@@ -44,24 +42,24 @@ def tree_of(script: EditScript) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "version": VERSION,
-        "source": _without_defaults(script.source, always=("path", "digest")),
+        "source": without_defaults(script.source, always=("path", "digest")),
         "objects": [
             {
                 "name": item.name,
                 "prompts": [
-                    {"frame": frame, **_without_defaults(prompt)} for frame, prompt in sorted(item.prompts.items())
+                    {"frame": frame, **without_defaults(prompt)} for frame, prompt in sorted(item.prompts.items())
                 ],
             }
             for item in script.objects
         ],
-        "settings": _without_defaults(script.settings),
+        "settings": without_defaults(script.settings),
     }
 
 
 def parse(text: str, origin: str) -> EditScript:
     """Read and check a script. Raises ScriptError naming the file and the line or path of the first mistake."""
     try:
-        return _Reader(origin).script(json.loads(text, object_pairs_hook=_pairs))
+        return _Reader(origin).script(json.loads(text, object_pairs_hook=pairs_once))
     except json.JSONDecodeError as error:
         raise ScriptError(
             f"{origin}, line {error.lineno}, column {error.colno}: {error.msg}: mend it there, or take the last "
@@ -73,27 +71,8 @@ def parse(text: str, origin: str) -> EditScript:
         raise ScriptError(f"{origin}: a number has too many digits: shorten it") from error
 
 
-class _Repeated(dict[str, Any]):
-    """A JSON object that says something twice: the reader refuses it where it stands."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        self.name = name
-
-
-def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    tree = dict(pairs)
-    if len(tree) == len(pairs):
-        return tree
-    names = [name for name, _ in pairs]
-    return _Repeated(next(name for name in names if names.count(name) > 1))
-
-
-class _Reader:
+class _Reader(TreeReader):
     """Takes the JSON tree apart; every mistake is raised with its path, such as objects[0].prompts[2].box."""
-
-    def __init__(self, origin: str) -> None:
-        self.origin = origin
 
     def script(self, tree: Any) -> EditScript:
         top = self.mapping(tree, "", {"format", "version", "source", "objects", "settings"}, {"format", "source"})
@@ -215,84 +194,8 @@ class _Reader:
             self.fail(at, f"{shown(tree)}: a box is [x0, y0, x1, y1]")
         return sides[0], sides[1], sides[2], sides[3]
 
-    def mapping(self, tree: Any, at: str, known: set[str], needed: set[str]) -> dict[str, Any]:
-        if not isinstance(tree, dict):
-            self.fail(at, f"{shown(tree)}: an object with {', '.join(sorted(known))} is needed")
-        if isinstance(tree, _Repeated):
-            self.fail(f"{at}.{_short(tree.name)}".lstrip("."), "is there twice: join the two into one")
-        for name in tree:
-            if name not in known:
-                close = difflib.get_close_matches(name, known, 1)
-                self.fail(
-                    f"{at}.{_short(name)}".lstrip("."), "is unknown" + (f": do you mean {close[0]!r}?" if close else "")
-                )
-        for name in sorted(needed - tree.keys()):
-            self.fail(f"{at}.{name}".lstrip("."), "is missing")
-        return dict(tree)
-
-    def list(self, tree: Any, at: str) -> list[Any]:
-        if not isinstance(tree, list):
-            self.fail(at, f"{shown(tree)}: a list is needed")
-        return list(tree)
-
-    def whole(self, tree: Any, at: str) -> int:
-        if not isinstance(tree, int) or isinstance(tree, bool) or not 0 <= tree < 2**31:
-            self.fail(at, f"{shown(tree)}: a whole number from 0 is needed")
-        return int(tree)
-
-    def number(self, tree: Any, at: str) -> float:
-        if not isinstance(tree, int | float) or isinstance(tree, bool) or not abs(tree) <= MOST_NUMBER:
-            self.fail(at, f"{shown(tree)}: a number is needed")
-        return float(tree)
-
     def rate(self, tree: Any, at: str) -> Fraction:
         words = str(tree) if isinstance(tree, int | float | str) and not isinstance(tree, bool) else ""
         if not FRAME_RATE.fullmatch(words) or not 0 < Fraction(words) <= MOST_FRAMES_A_SECOND:
             self.fail(at, f'{shown(tree)}: write frames a second, such as "25" or "30000/1001"')
         return Fraction(words)
-
-    def flag(self, tree: Any, at: str) -> bool:
-        if not isinstance(tree, bool):
-            self.fail(at, f"{shown(tree)}: true or false is needed")
-        return bool(tree)
-
-    def fail(self, at: str, words: str) -> NoReturn:
-        raise ScriptError(f"{self.origin}: {at or 'the top'}: {words}")
-
-
-def _short(name: str) -> str:
-    return name if name.isprintable() and len(name) <= 60 else shown(name)
-
-
-def _without_defaults(value: Any, always: tuple[str, ...] = ()) -> dict[str, Any]:
-    found = {}
-    for item in dataclasses.fields(value):
-        content = getattr(value, item.name)
-        if item.name in always or content != item.default:
-            found[item.name] = _plain(content)
-    return found
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, StoredMask):
-        return {"size_wh": list(value.size_wh), "counts": value.counts}
-    if isinstance(value, Fraction):
-        return str(value)
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value
-
-
-def _pretty(tree: Any, indent: str = "") -> str:
-    """JSON with one line for every list of plain values or of points: a click reads as one line in a diff."""
-    deeper = indent + "  "
-    if isinstance(tree, dict) and tree:
-        inner = [f"{deeper}{json.dumps(name)}: {_pretty(value, deeper)}" for name, value in tree.items()]
-        return "{\n" + ",\n".join(inner) + f"\n{indent}}}"
-    if isinstance(tree, list) and any(isinstance(item, dict) for item in tree):
-        return "[\n" + ",\n".join(deeper + _pretty(item, deeper) for item in tree) + f"\n{indent}]"
-    line = json.dumps(tree, ensure_ascii=False)
-    # File names may hold bytes that are no text, or signs that nobody sees: those are written as escapes.
-    return line if line.isprintable() else json.dumps(tree)
