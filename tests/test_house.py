@@ -25,8 +25,9 @@ SESSION = {"tam_edit.session", "tam_edit.workbench", "tam_edit.saying", "tam_edi
 
 # For each part of the house: whom it may import. Parts side by side (models, engine, media) know nothing of each other.
 BELOW = {
-    "cli": {"cli", "face", "session", "pipelines", "models", "engine", "media", "core"},
+    "cli": {"cli", "batch", "face", "session", "pipelines", "models", "engine", "media", "core"},
     "web": {"web", "face", "session", "pipelines", "models", "engine", "media", "core"},
+    "batch": {"batch", "face", "session", "pipelines", "models", "engine", "media", "core"},
     "face": {"session", "engine", "core"},
     "session": {"face", "session", "pipelines", "models", "engine", "media", "core"},
     "pipelines": {"pipelines", "models", "engine", "media", "core"},
@@ -233,5 +234,5 @@ def test_commands_of_the_contract_are_there() -> None:
     assert promised - set(COMMANDS) <= COMING
 
 
-COMING = {"batch"}
+COMING: set[str] = set()
 """Commands of the contract that have issues of their own and are not there yet."""

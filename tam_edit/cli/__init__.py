@@ -30,6 +30,7 @@ COMMANDS = {
     "replace": "tam_edit.cli.effects:replace",
     "export": "tam_edit.cli.masks:export",
     "import": "tam_edit.cli.masks:import_",
+    "batch": "tam_edit.cli.batch:batch",
     "evaluate": "tam_edit.cli.evaluate:evaluate",
     "models": "tam_edit.cli.models:models",
     "cache": "tam_edit.cli.cache:cache",

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tam_edit.digest import digest_bytes
+from tam_edit.engine.remote import Kind, RemoteTier
 from tam_edit.errors import StoreError
 
 LAYOUT = "v1"
@@ -56,11 +57,13 @@ class Store:
 
     Writes go to a temporary name and are renamed; reads check the digest. A damaged entry counts as missing,
     is removed, and is named in `warnings`. Raises StoreError when the folder cannot be used.
+    remote: a tier behind the folder, to which everything is written too and which is asked for what is not here.
     """
 
-    def __init__(self, root: Path, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> None:
+    def __init__(self, root: Path, limit_bytes: int = DEFAULT_LIMIT_BYTES, remote: RemoteTier | None = None) -> None:
         self.root = root
         self.limit_bytes = limit_bytes
+        self.remote = remote
         self.warnings: list[str] = []
         self._keys = root / LAYOUT / "keys"
         self._blobs = root / LAYOUT / "blobs"
@@ -72,11 +75,14 @@ class Store:
         """Return what is known of a key, or None."""
         path = self._path(self._keys, key)
         text = self._read(path)
-        if text is None:
-            return None
-        if not _is_sound(text):
+        if text is not None and not _is_sound(text):
             self._discard(path, f"cache record {key}")
-            return None
+            text = None
+        if text is None:
+            text = self._fetched("keys", key)
+            if text is None:
+                return None
+            self._write(path, text)
         fields = json.loads(text.partition(b"\n")[2])
         _touch(path)
         return Record(key, tuple(fields["frames"]), fields["blobs"], fields["facts"])
@@ -97,20 +103,28 @@ class Store:
                 _touch(path)
             else:
                 self._write(path, payload)
+            if self.remote is not None and not self.remote.has("blobs", digest):
+                self.remote.write("blobs", digest, payload)
         record = Record(key, tuple(frames), digests, dict(facts or {}))
         body = json.dumps(
             {"frames": record.frames, "blobs": record.blobs, "facts": record.facts}, sort_keys=True
         ).encode()
-        self._write(self._path(self._keys, key), digest_bytes(body).encode() + b"\n" + body)
+        text = digest_bytes(body).encode() + b"\n" + body
+        self._write(self._path(self._keys, key), text)
+        if self.remote is not None:
+            self.remote.write("keys", key, text)
         return record
 
     def forget(self, key: str) -> None:
         self._unlink(self._path(self._keys, key))
+        if self.remote is not None:
+            self.remote.drop("keys", key)
 
     # Blobs
 
     def has_blob(self, digest: str) -> bool:
-        return self._path(self._blobs, digest).exists()
+        path = self._path(self._blobs, digest)
+        return path.exists() or (self.remote is not None and self.remote.has("blobs", digest))
 
     def blob(self, record: Record, name: str) -> bytes:
         """Return the bytes a record names, checked.
@@ -120,11 +134,15 @@ class Store:
         digest = record.blobs[name]
         path = self._path(self._blobs, digest)
         payload = self._read(path)
-        if payload is None or digest_bytes(payload) != digest:
-            if payload is not None:
-                self._discard(path, f"cache entry {digest}")
-            self.forget(record.key)
-            raise EntryLost(record.key)
+        if payload is not None and digest_bytes(payload) != digest:
+            self._discard(path, f"cache entry {digest}")
+            payload = None
+        if payload is None:
+            payload = self._fetched("blobs", digest)
+            if payload is None:
+                self.forget(record.key)
+                raise EntryLost(record.key)
+            self._write(path, payload)
         _touch(path)
         return payload
 
@@ -172,6 +190,17 @@ class Store:
                 damaged.append(f"record {path.parent.name}{path.name}")
                 self._unlink(path)
         return damaged
+
+    def _fetched(self, kind: Kind, digest: str) -> bytes | None:
+        """An entry from the remote tier, checked; a damaged one is removed there, so that it can be written again."""
+        payload = None if self.remote is None else self.remote.read(kind, digest)
+        if payload is None or self.remote is None:
+            return None
+        if _is_sound(payload) if kind == "keys" else digest_bytes(payload) == digest:
+            return payload
+        self.warnings.append(f"an entry of {self.remote.url} is damaged ({kind}/{digest}): removed, it is made again")
+        self.remote.drop(kind, digest)
+        return None
 
     def _path(self, folder: Path, digest: str) -> Path:
         if not _DIGEST.fullmatch(digest):

@@ -1,0 +1,317 @@
+"""One process's part in a batch: opening a job's edit, planning it, making it, and telling how it went."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from tam_edit.batch.jobs import EFFECTS, Job, SaidInJob
+from tam_edit.batch.results import keep_result, made_from, prompts_digest
+from tam_edit.digest import digest_of
+from tam_edit.engine.ledger import Decision
+from tam_edit.engine.report import Report, peak_rss_bytes
+from tam_edit.engine.runner import Runner, Watcher
+from tam_edit.engine.store import Store
+from tam_edit.errors import Cancelled, OutputUnwritable, ScriptError, TamEditError
+from tam_edit.project import Project, write_whole
+from tam_edit.saying import Saying
+from tam_edit.session import Edit
+from tam_edit.workbench import Surroundings, Workbench, source_digest
+
+if TYPE_CHECKING:
+    from tam_edit.pipelines.engines import EngineOptions, Engines
+    from tam_edit.settings import Settings
+
+Status = Literal["done", "planned", "failed", "stopped", "died"]
+SAID_NAME = ".said-by-batch.json"
+TOLD_EVERY_S = 0.25
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended. died: its process did (or ran out of memory), so that another try may be worth it."""
+
+    number: int
+    status: Status
+    error: str = ""
+    report: Mapping[str, Any] = field(default_factory=dict)
+    outputs: tuple[str, ...] = ()
+    seconds: float = 0.0
+    frames: int = 0
+    size_wh: tuple[int, int] = (0, 0)
+    peak_rss_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Told:
+    """A job under way: of a stage's frames so many are done, run so many of them."""
+
+    number: int
+    stage: str
+    done: int
+    total: int
+    run: int
+
+
+class EngineShelf:
+    """Engines settled once in a process and used by all its jobs, so that networks are loaded once."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, Engines] = {}
+
+    def engines(self, settings: Settings, options: EngineOptions) -> Engines:
+        from tam_edit.pipelines import engines
+
+        chosen = (settings.segmenter, settings.tracker, settings.inpainter)
+        named = {name: str(path) for name, path in options.weights.items()}
+        others = {name: value for name, value in vars(options).items() if name != "weights"}
+        key = digest_of((chosen, named, others))
+        if key not in self._kept:
+            self._kept[key] = engines.resolve(settings, options)
+        return self._kept[key]
+
+
+class Bench(Workbench):
+    """A workbench that takes its engines from a shelf, and its runners from elsewhere where a share is computed."""
+
+    def __init__(
+        self,
+        project: Project | None,
+        script: Any,
+        store: Store,
+        surroundings: Surroundings,
+        options: EngineOptions,
+        shelf: EngineShelf,
+    ) -> None:
+        super().__init__(project, script, store, surroundings, options)
+        self._shelf = shelf
+        self.make_runner: Callable[[Store, str], Runner] | None = None
+
+    def engines(self) -> Engines:
+        return self._shelf.engines(self.settings, self.engine_options)
+
+    def runner(self, *, dry: bool) -> Runner:
+        if self.make_runner is None:
+            return super().runner(dry=dry)
+        return self.make_runner(self.store, str(self.store.root.resolve()))
+
+
+@dataclass
+class Hands:
+    """What a process works with: how much memory, where finished chunks go beside the project, whom it tells."""
+
+    memory_bytes: int
+    tell: Callable[[Told], None] = lambda _: None
+    store_url: str | None = None
+    cancelled: Callable[[], bool] = lambda: False
+    shelf: EngineShelf = field(default_factory=EngineShelf)
+
+    def run(self, job: Job) -> Outcome:
+        """Make a job's output and note it in its project; whatever goes wrong is told in the outcome."""
+
+        def work() -> Outcome:
+            _make_folder(Path(job.output).parent)
+            edit = self.prepared(job)
+            made = made_from(job)
+            source = edit.source()
+            report = EFFECTS[job.effect].make(edit, job)
+            keep_result(job, made, report, source.size_wh)
+            return _outcome(job, "done", report, source.frames, source.size_wh)
+
+        return self._told(job, work)
+
+    def plan(self, job: Job) -> Outcome:
+        """What a job would run; a clip without a project is planned from its prompts, and nothing is made for it."""
+
+        def work() -> Outcome:
+            edit = self.prepared(job) if job.clip is None else self.sketched(job)
+            source = edit.source()
+            report = EFFECTS[job.effect].plan(edit, job)
+            return _outcome(job, "planned", report, source.frames, source.size_wh)
+
+        return self._told(job, work)
+
+    def _told(self, job: Job, work: Callable[[], Outcome]) -> Outcome:
+        began = time.perf_counter()
+        failed = Outcome(job.number, "failed")
+        try:
+            outcome = work()
+        except (Cancelled, KeyboardInterrupt) as stopped:
+            words = str(stopped) or "stopped: what is finished is kept, the next run goes on from there"
+            outcome = dataclasses.replace(failed, status="stopped", error=words)
+        except TamEditError as error:
+            outcome = dataclasses.replace(failed, error=str(error))
+        except MemoryError:
+            words = "not enough memory: give more with --memory or take fewer --workers"
+            outcome = dataclasses.replace(failed, status="died", error=words)
+        except Exception as error:  # noqa: BLE001 - one job's unforeseen end must not be the others'
+            outcome = _unforeseen(failed, error)
+        return dataclasses.replace(
+            outcome, seconds=time.perf_counter() - began, peak_rss_bytes=max(peak_rss_bytes(), 0)
+        )
+
+    # Opening
+
+    def surroundings(self, number: int) -> Surroundings:
+        return Surroundings(
+            watcher=_Teller(number, self.tell), memory_bytes=self.memory_bytes, cancelled=self.cancelled
+        )
+
+    def store(self, root: Path) -> Store:
+        around = self.surroundings(0)
+        if self.store_url is None:
+            return Store(root, around.cache_bytes)
+        from tam_edit.engine.remote import RemoteTier
+
+        return Store(root, around.cache_bytes, RemoteTier.of(self.store_url))
+
+    def opened(self, job: Job) -> Edit:
+        """The edit of a job's project under the job's settings."""
+        place = Project(Path(job.project))
+        around = self.surroundings(job.number)
+        bench = Bench(place, place.script(), self.store(place.cache), around, job.engine_options(), self.shelf)
+        edit = Edit(bench)
+        edit.override(**job.settings)
+        return edit
+
+    def prepared(self, job: Job) -> Edit:
+        """As `opened`; a clip's project is made first, and what the jobs file says of its objects is said there.
+
+        It is said again only when the jobs file changes: what a person mended in the project meanwhile stays.
+        """
+        if job.clip is None:
+            return self.opened(job)
+        folder = Path(job.project)
+        if not Project.is_one(folder):
+            Edit.create(job.clip, folder, frame_rate=job.frame_rate, allow_truncated=job.allow_truncated)
+        edit = self.opened(job)
+        _follow_clip(edit, Path(job.clip))
+        said = prompts_digest_or_fail(job)
+        note = folder / SAID_NAME
+        if _read_said(note) != said:
+            if job.script is not None:
+                objects = _script_of(job.script).objects
+                edit.bench.change(lambda script: dataclasses.replace(script, objects=objects))
+            for item in job.prompts:
+                edit.say(item.object, _saying(item))
+            write_whole(note, json.dumps({"said": said}).encode())
+        return edit
+
+    def sketched(self, job: Job) -> Edit:
+        """The edit of a clip as it will be, without a project, for planning; one that is there already is used."""
+        if job.clip is None or Project.is_one(Path(job.project)):
+            return self.opened(job)
+        from tam_edit.saying import prompt_of
+
+        around = self.surroundings(job.number)
+        once = Edit.once(job.clip, frame_rate=job.frame_rate, allow_truncated=job.allow_truncated, surroundings=around)
+        bench = Bench(None, once.bench.script, once.bench.store, around, job.engine_options(), self.shelf)
+        edit = Edit(bench)
+        edit.override(**job.settings)
+        if job.script is not None:
+            objects = _script_of(job.script).objects
+            bench.change(lambda script: dataclasses.replace(script, objects=objects))
+        for item in job.prompts:
+            with edit.pictures() as context:
+                prompt = prompt_of(_saying(item), item.object, bench, context)
+            bench.change(lambda script, item=item, prompt=prompt: script.marked(item.object, item.frame, prompt))  # type: ignore[misc]
+        return edit
+
+
+class _Teller(Watcher):
+    """Tells a stage's progress, a few times a second at most."""
+
+    def __init__(self, number: int, tell: Callable[[Told], None]) -> None:
+        self._number, self._tell = number, tell
+        self._totals: dict[str, int] = {}
+        self._done: dict[str, set[int]] = {}
+        self._run: dict[str, int] = {}
+        self._last = 0.0
+
+    def stage(self, name: str, frames: int) -> None:
+        self._totals[name] = frames
+        self._say(name, always=True)
+
+    def unit(self, decision: Decision) -> None:
+        name = decision.stage
+        self._done.setdefault(name, set()).update(decision.span.indices())
+        if decision.action == "run":
+            self._run[name] = self._run.get(name, 0) + len(decision.span)
+        self._say(name, always=False)
+
+    def _say(self, name: str, *, always: bool) -> None:
+        now = time.monotonic()
+        if not always and now - self._last < TOLD_EVERY_S:
+            return
+        self._last = now
+        done = len(self._done.get(name, ()))
+        self._tell(Told(self._number, name, done, max(self._totals.get(name, 1), done), self._run.get(name, 0)))
+
+
+def prompts_digest_or_fail(job: Job) -> str:
+    try:
+        return prompts_digest(job)
+    except OSError as error:
+        raise ScriptError(f"{error.filename} cannot be read: {error.strerror}: check the jobs file") from error
+
+
+def _outcome(job: Job, status: Status, report: Report, frames: int, size_wh: Sequence[int]) -> Outcome:
+    return Outcome(job.number, status, "", report.to_json(), report.outputs, 0.0, frames, (size_wh[0], size_wh[1]))
+
+
+def _unforeseen(failed: Outcome, error: Exception) -> Outcome:
+    """Our own fault, or a library that ran out of memory: the traceback goes to a file."""
+    with tempfile.NamedTemporaryFile("w", prefix="tam-edit-", suffix=".txt", delete=False, encoding="utf-8") as file:
+        file.write("".join(traceback.format_exception(error)))
+    short_of_memory = "nsufficient memory" in str(error) or "not enough memory" in str(error)  # OpenCV's, torch's
+    words = f"{type(error).__name__}: {error}; an error of tam-edit itself unless memory ran out, see {file.name}"
+    return dataclasses.replace(failed, status="died" if short_of_memory else "failed", error=words)
+
+
+def _make_folder(folder: Path) -> None:
+    """The folder that a batch writes to; a pattern may name many."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputUnwritable(f"{folder} cannot be made: {error.strerror}: choose another place") from error
+
+
+def _follow_clip(edit: Edit, clip: Path) -> None:
+    """A kept project follows its clip: the jobs file says the prompts of whatever lies there."""
+    digest = source_digest(edit.bench.store, clip)
+    source = edit.script.source
+    if source.digest != digest:
+        edit.bench.change(
+            lambda script: dataclasses.replace(script, source=dataclasses.replace(script.source, digest=digest))
+        )
+
+
+def _script_of(path: str) -> Any:
+    """The script of a project or of an edit.json by itself."""
+    from tam_edit.script import EditScript
+
+    place = Path(path)
+    if Project.is_one(place):
+        return Project(place).script()
+    try:
+        return EditScript.parse(place.read_text(encoding="utf-8-sig"), str(place))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ScriptError(f"script {place} cannot be read ({error}): name an edit.json or a project") from error
+
+
+def _saying(item: SaidInJob) -> Saying:
+    return Saying(item.frame, item.points, item.negative, item.box, item.mask, item.absent, item.candidate)
+
+
+def _read_said(path: Path) -> str | None:
+    try:
+        return str(json.loads(path.read_bytes())["said"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
