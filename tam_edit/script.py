@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from tam_edit.effects import Effect
 from tam_edit.errors import PromptError, UsageError
 from tam_edit.masks import Mask, check_counts, counts_from_text, fitted, mask_from_counts, rle_counts, rle_text
 from tam_edit.settings import Settings
@@ -133,6 +134,7 @@ class EditScript:
     source: ScriptSource
     objects: tuple[ScriptObject, ...] = ()
     settings: Settings = field(default_factory=Settings)
+    effects: tuple[Effect, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:

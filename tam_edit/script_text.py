@@ -10,6 +10,7 @@ import json
 from fractions import Fraction
 from typing import Any
 
+from tam_edit.effects_text import EffectsReader, tree_of_effect
 from tam_edit.errors import MaskError, PromptError, ScriptError
 from tam_edit.script import (
     FRAME_RATE,
@@ -53,6 +54,8 @@ def tree_of(script: EditScript) -> dict[str, Any]:
             for item in script.objects
         ],
         "settings": without_defaults(script.settings),
+        # A list that is empty is left out: scripts without effects read as they always did.
+        **({"effects": [tree_of_effect(effect) for effect in script.effects]} if script.effects else {}),
     }
 
 
@@ -75,7 +78,8 @@ class _Reader(TreeReader):
     """Takes the JSON tree apart; every mistake is raised with its path, such as objects[0].prompts[2].box."""
 
     def script(self, tree: Any) -> EditScript:
-        top = self.mapping(tree, "", {"format", "version", "source", "objects", "settings"}, {"format", "source"})
+        known = {"format", "version", "source", "objects", "settings", "effects"}
+        top = self.mapping(tree, "", known, {"format", "source"})
         if top["format"] != FORMAT:
             self.fail("format", f"{shown(top['format'])} is not an edit script of tam-edit")
         version = top.get("version", VERSION)
@@ -91,7 +95,8 @@ class _Reader(TreeReader):
                 self.fail(f"objects[{index}].name", f"{name!r} is there twice: each object needs a name of its own")
         if len(objects) > MOST_OBJECTS:
             self.fail("objects", f"{len(objects)} objects, at most {MOST_OBJECTS} are possible")
-        return EditScript(self.source(top["source"]), objects, self.settings(top.get("settings", {})))
+        effects = EffectsReader(self.origin).effects(top.get("effects", []), names)
+        return EditScript(self.source(top["source"]), objects, self.settings(top.get("settings", {})), effects)
 
     def source(self, tree: Any) -> ScriptSource:
         known = {"path", "digest", "frame_rate", "allow_truncated"}
