@@ -16,6 +16,7 @@ from tam_edit.pipelines.context import Rgb
 from tam_edit.pipelines.inpaint import Filler
 from tam_edit.pipelines.keyframes import Candidate
 from tam_edit.pipelines.passes import Tracker
+from tam_edit.pipelines.refine import Rules
 from tam_edit.script import Point, Prompt
 from tam_edit.settings import Settings
 
@@ -32,6 +33,13 @@ INPAINTERS = ("classic", "e2fgvi", "e2fgvi-hq")
 CLASSIC_SEGMENTER_VERSION = 2
 CLASSIC_TRACKER_VERSION = 2
 CLASSIC_FILLER_VERSION = 2
+
+
+# From the thresholds at which SAM's own mask generator keeps a mask (predicted IoU .88, stability .95; a tracked object
+# may be thinner than what it looks for).
+SAM_RULES = Rules(score_from=0.88, stability_from=0.9, overlap_from=0.5, by_itself=True)
+# Its score is a rough guess of the IoU: docs/tam.md has what refining by it gains.
+CLASSIC_RULES = Rules(score_from=0.6, stability_from=0.8, overlap_from=0.6, by_itself=False)
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,7 @@ class ClassicSegmenter:
     """Clicks to masks without weights; looks at the next frame's motion too."""
 
     looks_ahead: bool = True
+    rules: Rules = CLASSIC_RULES
 
     @property
     def identity(self) -> str:
@@ -109,6 +118,7 @@ class SamSegmenting:
     """Clicks to masks by SAM; what it sees of a frame is kept, so a second click costs only the decoder."""
 
     looks_ahead = False
+    rules = SAM_RULES
 
     def __init__(self, found: FoundWeights, options: EngineOptions) -> None:
         self._found, self._options = found, options
@@ -140,7 +150,9 @@ class SamSegmenting:
             mask_logits=prior,
         )
         names = ("best", "second", "third")
-        return tuple(Candidate(item.mask, item.score, name) for item, name in zip(found, names, strict=False))
+        return tuple(
+            Candidate(item.mask, item.score, name, item.stability) for item, name in zip(found, names, strict=False)
+        )
 
     def candidates(
         self,

@@ -24,11 +24,15 @@ EMBED = Stage("embed", 1)
 
 @dataclass(frozen=True)
 class Candidate:
-    """One possible mask for clicks: its extent's name and how sure the segmenter is, 0..1."""
+    """One possible mask for clicks: its extent's name and how sure the segmenter is, 0..1.
+
+    stability: how much of it stays when the threshold moves a little, 0..1; None where the segmenter does not know.
+    """
 
     mask: Mask
     score: float
     name: str
+    stability: float | None = None
 
 
 class Segmenter(Protocol):

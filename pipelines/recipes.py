@@ -17,11 +17,12 @@ from tam_edit.pipelines import background as backgrounds
 from tam_edit.pipelines.context import Context
 from tam_edit.pipelines.engines import Engines
 from tam_edit.pipelines.inpaint import inpaint
-from tam_edit.pipelines.keyframes import keyframes
+from tam_edit.pipelines.keyframes import Keyframes, keyframes
 from tam_edit.pipelines.matte import MatteSettings, mattes, usual_dilate_px, usual_feather_px
 from tam_edit.pipelines.overlays import Background, Nothing, Removal, Replacement
 from tam_edit.pipelines.probe import probe
 from tam_edit.pipelines.propagate import Tubes, propagate
+from tam_edit.pipelines.refine import refine, refines
 from tam_edit.project import Project
 from tam_edit.script import EditScript
 
@@ -30,7 +31,20 @@ def tubes(context: Context, script: EditScript, engines: Engines, limit: FrameSp
     """Label maps for everything that is marked. Raises UsageError when nothing is."""
     if not any(item.prompts for item in script.objects):
         raise UsageError("no object is marked yet: say where one is, for example --point X,Y --frame N")
-    return propagate(context, keyframes(context, script, engines.segmenter), engines.tracker, limit)
+    return follow(context, script, engines, keyframes(context, script, engines.segmenter), limit)
+
+
+def follow(
+    context: Context, script: EditScript, engines: Engines, keys: Keyframes, limit: FrameSpan | None = None
+) -> Tubes:
+    """Propagate trusted masks; then, where the settings say so, refine doubtful ones and propagate through those."""
+    found = propagate(context, keys, engines.tracker, limit)
+    if not refines(script.settings.refine, engines.segmenter):
+        return found
+    better = refine(context, found, keys, engines.segmenter, script.names)
+    if better.masks:
+        found = propagate(context, keys, engines.tracker, limit, better.masks)
+    return better.hide(found)
 
 
 def mask_tube(context: Context, found: Tubes, names: Sequence[str], objects: Sequence[str] | None = None) -> MaskTube:

@@ -91,6 +91,11 @@ engine_options = stacked(
     click.option("--segmenter", metavar="NAME", help="auto, classic, sam: from clicks to a mask."),
     click.option("--tracker", metavar="NAME", help="auto, classic, xmem: masks through the clip."),
     click.option("--inpainter", metavar="NAME", help="auto, classic, e2fgvi, e2fgvi-hq: what lies behind."),
+    click.option(
+        "--refine",
+        type=click.Choice(["auto", "never", "always"]),
+        help="Ask the segmenter about doubtful tracked masks; auto: where that pays.",
+    ),
     click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda, for neural engines."),
     click.option(
         "--precision",

@@ -83,7 +83,7 @@ def open_clip_or_edit(path: Path, as_json: bool, options: dict[str, Any]) -> Edi
 
 
 def _override(edit: Edit, given: dict[str, Any]) -> None:
-    names = ("segmenter", "tracker", "inpainter", "dilate_px", "feather_px")
+    names = ("segmenter", "tracker", "inpainter", "refine", "dilate_px", "feather_px")
     edit.override(**{name: given[name] for name in names if name in given})
 
 

@@ -60,7 +60,7 @@ def ui(
     listening = bound(host, port)
     access = access_for(listening, host)
     memory = options.pop("memory")
-    overrides = {name: options.pop(name) for name in ("segmenter", "tracker", "inpainter")}
+    overrides = {name: options.pop(name) for name in ("segmenter", "tracker", "inpainter", "refine")}
     studio = Studio(StudioOptions(folder, upload_limit, running.engines(options), memory))
     if demo:
         from tam_edit.cli.demo import demo_clip

@@ -16,7 +16,8 @@ from tam_edit.masks import LabelMap, Mask
 from tam_edit.pipelines.context import Context, Rgb
 from tam_edit.pipelines.engines import Engines
 from tam_edit.pipelines.keyframes import Candidate, Keyframes, exclusive, key_mask, keyframes
-from tam_edit.pipelines.propagate import Tubes, propagate
+from tam_edit.pipelines.propagate import Tubes
+from tam_edit.pipelines.recipes import follow
 from tam_edit.pipelines.review import Doubt, doubts
 from tam_edit.saying import Saying, prompt_of
 from tam_edit.script import EditScript, Prompt, StoredMask
@@ -121,7 +122,7 @@ class Desk:
         if not any(item.prompts for item in script.objects):
             return Known()
         keys = keyframes(context, script, engines.segmenter)
-        found = propagate(context, keys, engines.tracker)
+        found = follow(context, script, engines, keys)
         shown: dict[int, Shown] = {}
         for frame in range(self.source.frames):
             if (now := self._shown(frame, found, keys)) is not None:
