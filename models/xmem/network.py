@@ -157,14 +157,20 @@ class Network(nn.Module):
             state = self._cast(hidden[objects])
             g16 = self.fusion(part, torch.cat([self._cast(readout[objects]), state], 1))
             g8 = self.block8(_doubled(g16).add_(skip8))
-            g4 = self.block4(_doubled(g8).add_(skip4))
-            logits = self.prediction(g4, rectified=True)
+            pooled = []
+            # The largest maps are made for one object at a time: memory for several goes back to the system after each
+            # operation and comes again page by page, which takes as long as a third of the convolutions.
+            for one in g8.split(1):
+                g4 = self.block4(_doubled(one).add_(skip4))
+                logits = self.prediction(g4, rectified=True)
+                if update:
+                    pooled.append(torch.cat([F.avg_pool2d(g4, 4), F.avg_pool2d(logits, 4)], 1))
+                logits = F.interpolate(logits.float(), scale_factor=4, mode="bilinear", align_corners=False)
+                all_logits.append(logits[:, 0])
             if update:
-                g4 = torch.cat([F.avg_pool2d(g4, 4), F.avg_pool2d(logits, 4)], 1)
+                g4 = torch.cat(pooled).contiguous(memory_format=torch.channels_last)
                 summed = self.update16(g16, add=self.update8(F.avg_pool2d(g8, 2), add=self.update4(g4)))
                 updated.append(self.update(summed, state).float())
-            logits = F.interpolate(logits.float(), scale_factor=4, mode="bilinear", align_corners=False)
-            all_logits.append(logits[:, 0])
         return torch.cat(all_logits), torch.cat(updated) if update else None
 
     def _cast(self, x: Tensor) -> Tensor:

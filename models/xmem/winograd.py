@@ -39,22 +39,21 @@ class Winograd:
         """[B, C, H, W] -> [B, O, H, W], channels last; `rectified`: x passes a ReLU first; `add`: then added."""
         batch, _, height, width = x.shape
         high, wide = -(-height // TILE), -(-width // TILE)
-        bordered = x.new_zeros((batch, high * TILE + 2, wide * TILE + 2, self.inputs))
-        inner = bordered[:, 1 : height + 1, 1 : width + 1]
-        if rectified:
-            torch.clamp_min(x.permute(0, 2, 3, 1), 0, out=inner)
-        else:
-            inner.copy_(x.permute(0, 2, 3, 1))
+        planes = x.permute(0, 2, 3, 1)
+        most = max(1, _TILES // wide)
+        # Filled again for every piece: it stays in the cache, where a whole bordered picture would not.
+        bordered = x.new_zeros((most * TILE + 2, wide * TILE + 2, self.inputs))
         result = x.new_empty((batch, high * TILE, wide * TILE, self.outputs))
         tiles = result.view(batch * high, TILE, wide, TILE, self.outputs)
         shift = x.new_zeros(self.outputs) if bias is None else bias
-        for chunk in _chunks(batch, high, max(1, _TILES // wide)):
+        for chunk in _chunks(batch, high, most):
             count = sum(rows for _, _, rows in chunk) * wide
             patches = x.new_empty((_SIDE, _SIDE, count, self.inputs))
             done = 0
             for index, first, rows in chunk:
+                _fill(bordered, planes[index], first * TILE - 1, rows * TILE + 2, rectified)
                 part = patches[:, :, done : done + rows * wide].view(_SIDE, _SIDE, rows, wide, self.inputs)
-                part.copy_(_windows(bordered[index], first, rows, wide))
+                part.copy_(_windows(bordered, rows, wide))
                 done += rows * wide
             products = torch.bmm(_both_ways(self.enter, patches).view(_SIDE * _SIDE, count, -1), self.weight)
             found = _both_ways(self.leave, products.view(_SIDE, _SIDE, count, -1))
@@ -68,6 +67,19 @@ class Winograd:
         return result.relu_() if relu else result
 
 
+def _fill(bordered: Tensor, plane: Tensor, first: int, rows: int, rectified: bool) -> None:
+    """Put rows of a picture [H, W, C] into a border of zeros; `first` may be -1, and the last rows beyond it."""
+    height, width = plane.shape[:2]
+    begin, end = max(first, 0), min(first + rows, height)
+    bordered[: begin - first].zero_()
+    bordered[end - first : rows].zero_()
+    inner = bordered[begin - first : end - first, 1 : width + 1]
+    if rectified:
+        torch.clamp_min(plane[begin:end], 0, out=inner)
+    else:
+        inner.copy_(plane[begin:end])
+
+
 def _both_ways(matrix: Tensor, windows: Tensor) -> Tensor:
     """M X M^T for the first two axes of [6, 6, ...]."""
     height, side = matrix.shape
@@ -75,13 +87,13 @@ def _both_ways(matrix: Tensor, windows: Tensor) -> Tensor:
     return torch.matmul(matrix, rows.view(height, side, -1))
 
 
-def _windows(plane: Tensor, first: int, rows: int, wide: int) -> Tensor:
-    """The overlapping 6x6 windows of some rows of tiles, as a view: [6, 6, rows, wide, C]."""
+def _windows(plane: Tensor, rows: int, wide: int) -> Tensor:
+    """The overlapping 6x6 windows of the first rows of tiles, as a view: [6, 6, rows, wide, C]."""
     down, across, deep = plane.stride()
     return plane.as_strided(
         (_SIDE, _SIDE, rows, wide, plane.shape[2]),
         (down, across, TILE * down, TILE * across, deep),
-        plane.storage_offset() + first * TILE * down,
+        plane.storage_offset(),
     )
 
 
