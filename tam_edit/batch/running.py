@@ -13,7 +13,7 @@ from tam_edit.batch.jobs import Job
 from tam_edit.batch.pool import Died, Event, Kit, Pool, Task
 from tam_edit.batch.results import Verdict, verdict
 from tam_edit.batch.work import Outcome, Told
-from tam_edit.errors import UsageError
+from tam_edit.errors import TamEditError, UsageError
 
 MOST_TRIES = 2
 MOST_WORKERS = 256
@@ -141,6 +141,8 @@ class Batch:
         except KeyboardInterrupt:
             self.stopped = STOPPED
             raise
+        except TamEditError as error:  # those who do the work are gone
+            self.stopped = str(error)
         finally:
             self.seconds = time.monotonic() - began
             for item in self.all:

@@ -105,11 +105,15 @@ class Bench(Workbench):
 
 @dataclass
 class Hands:
-    """What a process works with: how much memory, where finished chunks go beside the project, whom it tells."""
+    """What a process works with: how much memory, where finished chunks go beside the project, whom it tells.
+
+    near: the folder in which this machine keeps chunks where the store at `store_url` is what all machines share.
+    """
 
     memory_bytes: int
     tell: Callable[[Told], None] = lambda _: None
     store_url: str | None = None
+    near: Path | None = None
     cancelled: Callable[[], bool] = lambda: False
     shelf: EngineShelf = field(default_factory=EngineShelf)
 
@@ -135,6 +139,20 @@ class Hands:
             source = edit.source()
             report = EFFECTS[job.effect].plan(edit, job)
             return _outcome(job, "planned", report, source.frames, source.size_wh)
+
+        return self._told(job, work)
+
+    def go_through(self, job: Job, make_runner: Callable[[Store, str], Runner], *, first: bool) -> Outcome:
+        """Walk a job's recipe with a runner of somebody's own; first: a clip's project may have to be made."""
+
+        def work() -> Outcome:
+            edit = self.prepared(job) if first else self.opened(job)
+            if not isinstance(edit.bench, Bench):
+                raise AssertionError("a job's edit has a bench of its own")
+            source = edit.source()
+            edit.bench.make_runner = make_runner
+            report = EFFECTS[job.effect].plan(edit, job)
+            return _outcome(job, "done", report, source.frames, source.size_wh)
 
         return self._told(job, work)
 
@@ -170,6 +188,7 @@ class Hands:
             return Store(root, around.cache_bytes)
         from tam_edit.engine.remote import RemoteTier
 
+        root = root if self.near is None else self.near / digest_of(self.store_url)[:16]
         return Store(root, around.cache_bytes, RemoteTier.of(self.store_url))
 
     def opened(self, job: Job) -> Edit:
