@@ -17,7 +17,7 @@ import numpy as np
 
 from tam_edit.clip import FrameSpan
 from tam_edit.digest import digest_bytes, digest_of
-from tam_edit.engine.ledger import frames_in_words
+from tam_edit.engine.ledger import Decision, frames_in_words
 from tam_edit.engine.stage import NOTHING, UNKNOWN, FrameSeries, Product, Stage, Unit
 from tam_edit.engine.store import Record
 from tam_edit.masks import LabelMap, Mask, pack_label_map
@@ -110,6 +110,8 @@ def refine(context: Context, found: Tubes, keys: Keyframes, segmenter: Segmenter
     context.runner.stage(STAGE.name, sum(len(doubts or ()) for _, doubts in asked))
     for section, doubts in asked:
         answers = [(doubt, _answer(context, found, doubt, segmenter, names)) for doubt in doubts or ()]
+        if doubts is None:
+            context.runner.ledger.note(Decision(STAGE.name, section, "unknown", "not yet known: tracking comes first"))
         if doubts is None or any(record is None for _, (_, record) in answers):
             unknown.append(section)
             continue
