@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import dijkstra
 
-from tam_edit.models.classic import features, flow, motion
+from tam_edit.models.classic import features, flow, motion, threads
 from tam_edit.models.classic.classifier import Basis, Sums, solved
 from tam_edit.models.classic.smooth import affinities, along
 
@@ -122,8 +122,7 @@ def grow(
     answers = logits
     alike = affinities(scene.picture, SIGMA)
     for _ in range(ROUNDS):
-        weights = np.stack([_fit(scene, logits[..., g] > 0, pins) for g in range(logits.shape[2])], axis=1)
-        answers = (scene.view @ weights).reshape(logits.shape)
+        answers = _answers(scene, logits, pins)
         vote = np.float32(LOOK_GAIN) * np.clip(answers, -LOOK_LIMIT, LOOK_LIMIT) + prior
         vote[never] = IMPOSSIBLE
         logits = along(vote, alike, strength=STRENGTH, rounds=2)
@@ -131,6 +130,18 @@ def grow(
         for g in range(logits.shape[2]):
             logits[..., g] = connected(logits[..., g], seeds)
     return np.ascontiguousarray(logits.transpose(2, 0, 1)), np.ascontiguousarray(answers.transpose(2, 0, 1))
+
+
+def _answers(scene: Scene, logits: Floats, pins: Floats) -> Floats:
+    """What a classifier of each region says of every pixel: [h, w, G]."""
+    count = logits.shape[2]
+    weights = np.empty((scene.view.shape[1], count), np.float32)
+
+    def fit(g: int) -> None:
+        weights[:, g] = _fit(scene, logits[..., g] > 0, pins)
+
+    threads.share(fit, count)
+    return (scene.view @ weights).reshape(logits.shape)
 
 
 def _fit(scene: Scene, inside: Bools, pins: Floats) -> Floats:

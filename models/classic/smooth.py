@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import lapack
+
+from tam_edit.models.classic import threads
+from tam_edit.models.classic.tridiagonal import solve_tridiagonal
 
 Floats = NDArray[np.float32]
 
@@ -65,18 +67,21 @@ def affinities(guide: NDArray[Any], sigma: float) -> tuple[Floats, Floats]:
 
 
 def _rows(values: Floats, weights: Floats) -> Floats:
-    """Solve (I + weighted Laplacian) x = values along each row at once: the rows form one block-diagonal system."""
+    """Solve (I + weighted Laplacian) x = values along each row at once: [H, W, C] to a view of that shape."""
     height, width, count = values.shape
-    off = weights.reshape(-1)  # [H*W], 0 at every row's end, so that blocks do not touch
-    diagonal = 1.0 + off
-    diagonal[1:] += off[:-1]
-    right = np.empty((height * width, count), np.float32, order="F")
-    for channel in range(count):
-        right[:, channel] = values[..., channel].reshape(-1)
-    _, _, solved, _ = lapack.sptsv(diagonal, -off[:-1], right, overwrite_d=1, overwrite_e=1, overwrite_b=1)
-    return solved.reshape(height, width, count, order="A") if count == 1 else _unstack(solved, height, width)
+    right = np.empty((count, height, width), np.float32)
+    pieces = threads.workers()
 
+    def piece(index: int) -> None:
+        # The rows of a piece form one block-diagonal system: the weight is 0 at every row's end.
+        rows = slice(height * index // pieces, height * (index + 1) // pieces)
+        off = weights[rows].reshape(-1)
+        if not len(off):
+            return
+        diagonal = 1.0 + off
+        diagonal[1:] += off[:-1]
+        right[:, rows] = values[rows].transpose(2, 0, 1)
+        solve_tridiagonal(diagonal, -off, right.reshape(count, -1), rows.start * width)
 
-def _unstack(solved: Floats, height: int, width: int) -> Floats:
-    """[H*W, C] in column order to a [H, W, C] view."""
-    return solved.T.reshape(-1, height, width).transpose(1, 2, 0)
+    threads.share(piece, pieces)
+    return right.transpose(1, 2, 0)
