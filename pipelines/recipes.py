@@ -84,13 +84,19 @@ def matte_settings(context: Context, script: EditScript, choice: Choice, *, grow
     """What the script and the picture's size say about the edge; only removal grows masks by itself."""
     names = script.names if choice.objects is None else choice.objects
     size_wh = context.source.size_wh
-    dilate, feather = script.settings.dilate_px, script.settings.feather_px
+    wanted = script.settings
+    dilate = wanted.dilate_px if wanted.dilate_px is not None else usual_dilate_px(size_wh) if grown else 0
+    usual_feather = usual_feather_px(size_wh) if grown else 0.0
     return MatteSettings(
         role="hole" if grown else "kept",
         labels=tuple(sorted(script.label_of(name) for name in names)),
         invert=choice.invert,
-        dilate_px=dilate if dilate is not None else usual_dilate_px(size_wh) if grown else 0,
-        feather_px=feather if feather is not None else usual_feather_px(size_wh),
+        offset_px=dilate - (wanted.erode_px or 0),
+        feather_px=wanted.feather_px if wanted.feather_px is not None else usual_feather,
+        style=wanted.matte,
+        smooth=wanted.smooth,
+        mend=wanted.mend,
+        shadow=grown and wanted.shadow == "auto" and not choice.invert,
     )
 
 

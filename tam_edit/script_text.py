@@ -156,8 +156,12 @@ class _Reader(TreeReader):
         for name in ("segmenter", "tracker", "inpainter"):
             if not isinstance(given.get(name, ""), str):
                 self.fail(f"settings.{name}", f"{shown(given[name])}: the name of an engine is needed")
-        if given.get("dilate_px") is not None:
-            self.whole(given["dilate_px"], "settings.dilate_px")
+        for name in ("dilate_px", "erode_px"):
+            if given.get(name) is not None:
+                self.whole(given[name], f"settings.{name}")
+        for name in ("smooth", "mend"):
+            if name in given:
+                self.flag(given[name], f"settings.{name}")
         if given.get("feather_px") is not None:
             # A float as from the command line: 2 and 2.0 must not give two keys.
             given["feather_px"] = self.number(given["feather_px"], "settings.feather_px")

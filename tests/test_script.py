@@ -97,7 +97,12 @@ scripts = st.builds(
         Settings,
         segmenter=st.text(max_size=5),
         dilate_px=st.none() | st.integers(0, 500),
+        erode_px=st.none() | st.integers(0, 500),
         feather_px=st.none() | st.floats(0, 500),
+        matte=st.sampled_from(["auto", "contour", "hard"]),
+        smooth=st.booleans(),
+        mend=st.booleans(),
+        shadow=st.sampled_from(["auto", "none"]),
     ),
 )
 
@@ -264,6 +269,13 @@ BAD: list[tuple[Callable[[dict[str, Any]], None], str, bool]] = [
     (at("settings.dilate_px", 501), "settings: dilate 501", True),
     (at("settings.dilate_px", 2.5), "settings.dilate_px: 2.5", True),
     (at("settings.dilate_px", True), "settings.dilate_px: True", True),
+    (at("settings.erode_px", -1), "settings.erode_px: -1", True),
+    (at("settings.erode_px", 501), "settings: erode 501", True),
+    (at("settings.matte", "soft"), "settings: matte 'soft': auto, contour, hard", True),
+    (at("settings.matte", None), "settings: matte None", True),
+    (at("settings.smooth", 1), "settings.smooth: 1: true or false", True),
+    (at("settings.mend", "no"), "settings.mend: 'no'", True),
+    (at("settings.shadow", True), "settings: shadow True", True),
     (at("settings.feather_px", -1), "settings: feather -1", True),
     (at("settings.feather_px", "2"), "settings.feather_px: '2'", True),
     (at("settings.feather", 2), "settings.feather: is unknown: do you mean 'feather_px'", True),
@@ -388,6 +400,9 @@ places += [
     "objects.0.prompts.1.frame",
     "settings.dilate_px",
     "settings.feather_px",
+    "settings.matte",
+    "settings.smooth",
+    "settings.shadow",
     "objects.0.prompts.2.prior.size_wh",
 ]
 

@@ -59,7 +59,15 @@ def test_a_click_gives_a_tube_and_a_clean_clip(ball_clip: Path, tmp_path: Path) 
 def test_nothing_runs_twice_and_the_bytes_are_the_same(ball_clip: Path, tmp_path: Path) -> None:
     edit = marked(ball_clip, tmp_path / "ball.edit")
     first = edit.remove(tmp_path / "a.mp4")
-    assert ran(first) == {"probe": 0, "segment": 0, "propagate": 80, "matte": 80, "inpaint": 80, "encode": 80}
+    assert ran(first) == {
+        "probe": 0,
+        "segment": 0,
+        "propagate": 80,
+        "soften": 80,
+        "matte": 80,
+        "inpaint": 80,
+        "encode": 80,
+    }
     second = edit.remove(tmp_path / "b.mp4")
     assert set(ran(second).values()) == {0}
     assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
@@ -71,6 +79,7 @@ def test_nothing_runs_twice_and_the_bytes_are_the_same(ball_clip: Path, tmp_path
 
 def test_a_correction_runs_only_what_it_touched(ball_clip: Path, tmp_path: Path) -> None:
     edit = marked(ball_clip, tmp_path / "ball.edit")
+    edit.override(matte="hard")  # what soft edges look at besides: test_matte.py
     before = edit.track()
     maps = [before.label_map(frame).copy() for frame in range(80)]
     edit.remove(tmp_path / "a.mp4")

@@ -122,7 +122,20 @@ edge_options = stacked(
         "--dilate", "dilate_px", type=click.IntRange(0, 500), metavar="PX", help="Grow the masks by so many pixels."
     ),
     click.option(
+        "--erode", "erode_px", type=click.IntRange(0, 500), metavar="PX", help="Shrink them; with --dilate, the rest."
+    ),
+    click.option(
         "--feather", "feather_px", type=click.FloatRange(0, 500), metavar="PX", help="Width of the soft edge."
+    ),
+    click.option(
+        "--matte",
+        type=click.Choice(["auto", "contour", "hard"]),
+        help="The edge: refined against the picture (auto), the smoothed contour, or the mask's pixels.",
+    ),
+    click.option("--smooth/--no-smooth", default=None, help="Hold edges still in time (usual), or not."),
+    click.option("--mend/--no-mend", default=None, help="Fill small holes and leave out specks (usual), or not."),
+    click.option(
+        "--shadow", type=click.Choice(["auto", "none"]), help="Whether removal takes the object's shadow along."
     ),
 )
 

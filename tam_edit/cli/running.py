@@ -82,8 +82,11 @@ def open_clip_or_edit(path: Path, as_json: bool, options: dict[str, Any]) -> Edi
     return edit
 
 
+EDGE = ("dilate_px", "erode_px", "feather_px", "matte", "smooth", "mend", "shadow")
+
+
 def _override(edit: Edit, given: dict[str, Any]) -> None:
-    names = ("segmenter", "tracker", "inpainter", "refine", "dilate_px", "feather_px")
+    names = ("segmenter", "tracker", "inpainter", "refine", *EDGE)
     edit.override(**{name: given[name] for name in names if name in given})
 
 
