@@ -6,12 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-
 from tam_edit.pipelines.context import Rgb
 from tam_edit.pipelines.encode import Layer
 from tam_edit.pipelines.inpaint import Fills
 from tam_edit.pipelines.matte import Mattes
+from tam_edit.pipelines.matte_foreground import Pictures, composed, foreground_reads
 
 
 class Background(Protocol):
@@ -58,17 +57,24 @@ class Removal:
 
 @dataclass(frozen=True)
 class Replacement:
-    """A background over all that the mattes do not keep; shots without any matte stay as they are."""
+    """A background over all that the mattes do not keep; shots without any matte stay as they are.
+
+    pictures: where the colours under the soft edge are estimated, so that nothing of the old background stays.
+    """
 
     mattes: Mattes
     background: Background
+    pictures: Pictures
 
     def reads(self, frames: Iterable[int]) -> Mapping[str, Mapping[int, str | None]]:
         marked = [frame for frame in frames if frame in self.mattes.series.digests]
-        return {"matte": self.mattes.series.reads(marked), **self.background.reads(marked)}
+        return {
+            "matte": self.mattes.series.reads(marked),
+            **foreground_reads(marked),
+            **self.background.reads(marked),
+        }
 
     def layer(self, frame: int) -> Layer | None:
         if frame not in self.mattes.series.digests:
             return None
-        kept = self.mattes.series.load(frame).full()
-        return Layer(self.background.load(frame), np.float32(1) - kept, (0, 0))
+        return composed(self.pictures.rgb(frame), self.mattes.series.load(frame), self.background.load(frame))

@@ -77,7 +77,7 @@ def replacement(
 ) -> Replacement:
     """The chosen objects kept, everything else replaced."""
     kept = mattes(context, found, matte_settings(context, script, choice, grown=False))
-    return Replacement(kept, behind(context, found))
+    return Replacement(kept, behind(context, found), context)
 
 
 def matte_settings(context: Context, script: EditScript, choice: Choice, *, grown: bool) -> MatteSettings:

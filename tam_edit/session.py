@@ -321,22 +321,16 @@ class Edit:
         def work(context: Context, engines: Engines) -> None:
             from tam_edit.pipelines.export import export
             from tam_edit.pipelines.matte import mattes
+            from tam_edit.pipelines.matte_foreground import Cutouts
             from tam_edit.pipelines.recipes import mask_tube, matte_settings, tubes
 
             script = self.bench.effective
             found = tubes(context, script, engines)
             soft = mattes(context, found, matte_settings(context, script, Choice(_names(objects)), grown=False))
 
-            def alpha(frame: int) -> NDArray[np.float32]:
-                import numpy as np
-
-                if soft.has_hole(frame):
-                    return soft.series.load(frame).full()
-                width, height = context.source.size_wh
-                return np.zeros((height, width), np.float32)
-
+            cut = Cutouts(context, soft)
             tube = mask_tube(context, found, script.names)
-            result = export(format, tube, context.rgb, context.source, Path(output), alpha, objects)
+            result = export(format, tube, cut.rgb, context.source, Path(output), cut.alpha, objects)
             for words in result.warnings:
                 context.runner.ledger.warn(words)
             written.extend(str(path) for path in result.paths)
