@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from tam_edit.errors import TamEditError, UsageError
 
 HEAD_SILENT_S = 60.0
 """How long the head may not answer before it counts as lost."""
+
+KNOCK_S = 5.0
 
 HEAD_GONE_S = 15
 """After so many seconds without the head Ray itself gives up."""
@@ -60,6 +63,7 @@ class Cluster:
 
     def __init__(self, errand: Errand) -> None:
         self._errand = errand
+        _knock(errand.address)
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         from tam_edit.batch.ray_driver import drive
@@ -114,6 +118,8 @@ class Cluster:
         yield event
 
     def _lost(self) -> ClusterLost:
+        if not self._slots:
+            return ClusterLost(no_answer(self._errand.address, "it does not answer as Ray does"))
         return ClusterLost(
             f"the cluster at {self._errand.address} is lost (its head no longer answers): what is finished is kept; "
             "run the same command again when it is back, or without --cluster"
@@ -135,6 +141,21 @@ def run_on_cluster(batch: Batch, address: str, prepare: Callable[[], None] | Non
     errand = Errand(address, plan.memory_bytes, len(wanted), plan.workers, plan.store_url, prepare)
     with Cluster(errand) as cluster:
         batch.run(cluster, wanted)
+
+
+def _knock(address: str) -> None:
+    """See whether anybody is there at all: Ray itself takes half a minute to find out."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not host or not port.isdigit():
+        return  # "auto" and "local" name none
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), KNOCK_S).close()
+    except (OSError, OverflowError) as error:
+        raise ClusterLost(no_answer(address, str(error))) from error
+
+
+def no_answer(address: str, why: str) -> str:
+    return f"no Ray cluster answers at {address} ({why}): start one with 'ray start --head', or leave --cluster out"
 
 
 def tell(pipe: Connection, event: object) -> None:

@@ -215,6 +215,8 @@ def _work(tasks: Connection, lifeline: Connection, kit: Kit, cores: Sequence[int
             task: Task = tasks.recv()
             outcome = hands.run(task.job) if task.kind == "run" else hands.plan(task.job)
             tasks.send(outcome)
+            if outcome.status == "stopped":
+                return
     except (EOFError, BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
         return  # the parent is gone, or wants us to go
 

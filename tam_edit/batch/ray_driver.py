@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from tam_edit.batch.cluster import Alive, Errand, Lost, tell
+from tam_edit.batch.cluster import Alive, Errand, Lost, no_answer, tell
 from tam_edit.batch.estimate import ROLES
 from tam_edit.batch.pool import Task, use_cores
 from tam_edit.batch.shares import Answer, Course, Order, course, whole
@@ -175,7 +175,7 @@ def drive(pipe: Connection, errand: Errand) -> None:
             driver = Driver(ray, pipe, errand)
         except ray_errors as error:
             first = (str(error).strip() or type(error).__name__).splitlines()[0]
-            tell(pipe, Lost(f"no Ray cluster answers at {errand.address} ({first}): start one with 'ray start --head'"))
+            tell(pipe, Lost(no_answer(errand.address, first)))
             return
         driver.run()
     except TamEditError as error:

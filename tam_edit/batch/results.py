@@ -23,7 +23,7 @@ from tam_edit.batch.jobs import Job
 from tam_edit.digest import digest_of
 from tam_edit.engine.report import Report
 from tam_edit.errors import OutputUnwritable, TamEditError
-from tam_edit.project import Project, write_whole
+from tam_edit.project import SCRIPT_NAME, Project, write_whole
 
 FORMAT, VERSION = "tam-edit result", 1
 _PICTURE_NUMBER = re.compile(r"%0?\d*d")
@@ -103,9 +103,15 @@ def made_from(job: Job) -> dict[str, str]:
 
 def prompts_digest(job: Job) -> str:
     """The digest of what the jobs file itself says of the objects."""
-    script = Path(job.script).read_bytes() if job.script is not None else b""
+    script = script_path(job.script).read_bytes() if job.script is not None else b""
     masks = [Path(said.mask).read_bytes() for said in job.prompts if said.mask is not None and Path(said.mask).exists()]
     return digest_of(([asdict(said) for said in job.prompts], script, masks))
+
+
+def script_path(path: str) -> Path:
+    """The edit.json that a job borrows: itself, or that of a project."""
+    place = Path(path)
+    return place / SCRIPT_NAME if place.is_dir() else place
 
 
 def keep_result(job: Job, made: Mapping[str, str], report: Report, size_wh: Sequence[int]) -> Path:

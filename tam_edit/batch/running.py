@@ -147,7 +147,7 @@ class Batch:
             self.seconds = time.monotonic() - began
             for item in self.all:
                 if item.state in ("waiting", "running"):
-                    item.end(Outcome(item.job.number, "stopped", self.stopped or STOPPED))
+                    item.end(Outcome(item.job.number, "stopped", STOPPED))
 
     def _running(self) -> list[Progress]:
         return [item for item in self.all if item.state == "running"]

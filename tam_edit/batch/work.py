@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tam_edit.batch.jobs import EFFECTS, Job, SaidInJob
-from tam_edit.batch.results import keep_result, made_from, prompts_digest
+from tam_edit.batch.results import keep_result, made_from, prompts_digest, script_path
 from tam_edit.digest import digest_of
 from tam_edit.engine.ledger import Decision
 from tam_edit.engine.report import Report, peak_rss_bytes
@@ -316,9 +316,7 @@ def _script_of(path: str) -> Any:
     """The script of a project or of an edit.json by itself."""
     from tam_edit.script import EditScript
 
-    place = Path(path)
-    if Project.is_one(place):
-        return Project(place).script()
+    place = script_path(path)
     try:
         return EditScript.parse(place.read_text(encoding="utf-8-sig"), str(place))
     except (OSError, UnicodeDecodeError) as error:
