@@ -38,8 +38,9 @@ CLASSIC_FILLER_VERSION = 2
 # From the thresholds at which SAM's own mask generator keeps a mask (predicted IoU .88, stability .95; a tracked object
 # may be thinner than what it looks for).
 SAM_RULES = Rules(score_from=0.88, stability_from=0.9, overlap_from=0.5, by_itself=True)
-# Its score is a rough guess of the IoU: docs/tam.md has what refining by it gains.
-CLASSIC_RULES = Rules(score_from=0.6, stability_from=0.8, overlap_from=0.6, by_itself=False)
+# From one frame the classic segmenter rarely knows better than the classic tracker (docs/tam.md has the figures), so
+# only where it is asked to, and only its surest answers.
+CLASSIC_RULES = Rules(score_from=0.75, stability_from=0.8, overlap_from=0.7, by_itself=False)
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,7 @@ def refine(context: Context, found: Tubes, keys: Keyframes, segmenter: Segmenter
     unknown: list[FrameSpan] = []
     kept: list[tuple[str, int]] = []
     refused: dict[str, list[tuple[str, int]]] = {}
-    asked = [(section, _chosen(section, found, keys)) for section in _sections(found, keys)]
+    asked = [(section, _chosen(context, section, found, keys)) for section in _sections(found, keys)]
     context.runner.stage(STAGE.name, sum(len(doubts or ()) for _, doubts in asked))
     for section, doubts in asked:
         answers = [(doubt, _answer(context, found, doubt, segmenter, names)) for doubt in doubts or ()]
@@ -136,18 +136,18 @@ def _sections(found: Tubes, keys: Keyframes) -> Iterator[FrameSpan]:
         yield from itertools.starmap(FrameSpan, itertools.pairwise([region.start, *whole, region.stop]))
 
 
-def _chosen(section: FrameSpan, found: Tubes, keys: Keyframes) -> list[_Doubt] | None:
+def _chosen(context: Context, section: FrameSpan, found: Tubes, keys: Keyframes) -> list[_Doubt] | None:
     """The masks of a section to ask about, in order of frames; None while its trust is not known."""
     frames = [frame for frame in section.indices() if frame in found.maps.digests]
     if any(found.maps.digests[frame] is None for frame in frames):
         return None
     worst = []
     for label in sorted({label for frame in frames for label in found.trust.get(frame, {})}):
-        marked = [at for at in keys if label in keys[at]]
+        beside = {near for at in keys if label in keys[at] for near in _beside(context, at)}
         trust = {
             frame: found.trust[frame][label]["combined"]
             for frame in frames
-            if label in found.trust.get(frame, {}) and all(abs(frame - at) > NEAR for at in marked)
+            if label in found.trust.get(frame, {}) and frame not in beside
         }
         for stretch in _stretches(trust):
             at = min(stretch, key=lambda frame: (trust[frame], frame))
@@ -157,6 +157,12 @@ def _chosen(section: FrameSpan, found: Tubes, keys: Keyframes) -> list[_Doubt] |
     most = len(frames) // SPARSE + 1
     worst = sorted(worst, key=lambda doubt: (doubt.trust, doubt.frame, doubt.label))[:most]
     return sorted(worst, key=lambda doubt: (doubt.frame, doubt.label))
+
+
+def _beside(context: Context, frame: int) -> range:
+    """The frame and its near neighbours in the same shot."""
+    shot = context.shot_of(frame)
+    return range(max(shot.start, frame - NEAR), min(shot.stop, frame + NEAR + 1))
 
 
 def _stretches(trust: Mapping[int, float]) -> Iterator[list[int]]:
