@@ -1,27 +1,28 @@
-"""Backgrounds for replacing: a colour, a picture, a video, the blurred plate, or another project's frames."""
+"""Backgrounds that are colours, pictures and plates, and what BG of the command line means."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tam_edit.clip import ClipSource
 from tam_edit.digest import digest_of
+from tam_edit.effects import Look
 from tam_edit.errors import SourceUnreadable, UsageError
 from tam_edit.pipelines.context import Context, Rgb
 from tam_edit.pipelines.encode import Overlay
+from tam_edit.pipelines.placement import placed
+from tam_edit.pipelines.stack import over
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp"})
 USUAL_BLUR_SHARE = 0.03
 """Sigma of the blurred background as a share of the short side."""
 
-_COLOUR = re.compile(r"#([0-9a-fA-F]{6})")
+_COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 _BLUR = re.compile(r"blur(?::(\d+(?:\.\d+)?))?")
 
 
@@ -54,9 +55,8 @@ Choice = Colour | Blur | Transparent | File
 
 def parse_background(text: str) -> Choice:
     """Read BG of the command line. Raises UsageError with what is possible."""
-    if match := _COLOUR.fullmatch(text):
-        value = int(match[1], 16)
-        return Colour((value >> 16, value >> 8 & 255, value & 255))
+    if _COLOUR.fullmatch(text):
+        return Colour(rgb_of(text))
     if match := _BLUR.fullmatch(text):
         sigma = float(match[1]) if match[1] else None
         if sigma is not None and not 0 < sigma <= 1000:
@@ -71,6 +71,16 @@ def parse_background(text: str) -> Choice:
             "transparent"
         )
     return File(path)
+
+
+def rgb_of(colour: str) -> tuple[int, int, int]:
+    """Red, green and blue of #RRGGBB."""
+    value = int(colour[1:], 16)
+    return value >> 16, value >> 8 & 255, value & 255
+
+
+def is_picture(path: Path) -> bool:
+    return path.suffix.lower() in PICTURE_SUFFIXES and not path.is_dir()
 
 
 @dataclass(frozen=True)
@@ -93,52 +103,30 @@ def colour_background(colour: Colour, size_wh: tuple[int, int]) -> PlainBackgrou
     return PlainBackground(rgb, digest_of(("colour", colour.rgb)))
 
 
-def picture_background(path: Path, size_wh: tuple[int, int]) -> PlainBackground:
-    """A picture that covers the frame: scaled until it does, then cut evenly. Raises SourceUnreadable."""
+def picture_background(path: Path, size_wh: tuple[int, int], look: Look) -> PlainBackground:
+    """A picture laid on the frame. Raises SourceUnreadable."""
+    frame = placed(read_picture(path), size_wh, look)
+    return PlainBackground(frame, picture_digest(frame))
+
+
+def picture_digest(rgb: Rgb) -> str:
+    return digest_of(("picture", rgb))
+
+
+def read_picture(path: Path) -> Rgb:
+    """A picture's pixels, upright, uint8 [H, W, 3]. Raises SourceUnreadable."""
+    return np.ascontiguousarray(read_rgba(path)[..., :3])
+
+
+def read_rgba(path: Path) -> NDArray[np.uint8]:
+    """A picture's pixels with their opacity, upright, uint8 [H, W, 4]. Raises SourceUnreadable."""
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with Image.open(path) as picture:
-            rgb = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+            return np.asarray(ImageOps.exif_transpose(picture).convert("RGBA"))
     except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
-        raise SourceUnreadable(f"the background {path} cannot be read as a picture ({error}): give another") from error
-    covering = cover(rgb, size_wh)
-    return PlainBackground(covering, digest_of(("picture", covering)))
-
-
-def cover(rgb: NDArray[np.uint8], size_wh: tuple[int, int]) -> Rgb:
-    """Scale so that the picture covers the size and cut the rest evenly; the shape of things is kept."""
-    import cv2
-
-    height, width = rgb.shape[:2]
-    if (width, height) == size_wh:
-        return np.ascontiguousarray(rgb)
-    scale = max(size_wh[0] / width, size_wh[1] / height)
-    inner_wh = (max(round(width * scale), size_wh[0]), max(round(height * scale), size_wh[1]))
-    sampling = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    scaled = cv2.resize(rgb, inner_wh, interpolation=sampling)
-    x0, y0 = (inner_wh[0] - size_wh[0]) // 2, (inner_wh[1] - size_wh[1]) // 2
-    return np.ascontiguousarray(scaled[y0 : y0 + size_wh[1], x0 : x0 + size_wh[0]], dtype=np.uint8)
-
-
-@dataclass
-class VideoBackground:
-    """Another clip behind the objects: at each frame what is on screen at that time; it begins again at its end."""
-
-    clip: ClipSource
-    source: ClipSource
-    _context: Context = field(repr=False)
-
-    def frame_for(self, frame: int) -> int:
-        """Which frame of the background goes with one of the clip, by exact time."""
-        since: Fraction = self.source.time(frame) - self.source.time(0)
-        return self.clip.frame_at(self.clip.time(0) + since % self.clip.duration)
-
-    def reads(self, frames: Iterable[int]) -> Mapping[str, Mapping[int, str | None]]:
-        return {"background": {frame: self._context.picture_digest(self.frame_for(frame)) for frame in frames}}
-
-    def load(self, frame: int) -> Rgb:
-        return cover(self._context.rgb(self.frame_for(frame)), self.source.size_wh)
+        raise SourceUnreadable(f"{path} cannot be read as a picture ({error}): give another") from error
 
 
 @dataclass
@@ -152,29 +140,29 @@ class PlateBackground:
     overlay: Overlay
     sigma_px: float
     size_wh: tuple[int, int]
+    look: Look = field(default_factory=Look)
 
     def reads(self, frames: Iterable[int]) -> Mapping[str, Mapping[int, str | None]]:
         known = [frame for frame in frames if frame < self.context.source.frames]
         return {
             "plate": self.context.picture_reads(known),
-            "plate's blur": dict.fromkeys(known, digest_of(self.sigma_px)),
+            "plate's look": dict.fromkeys(known, digest_of((self.sigma_px, placing_of(self.look)))),
             **{f"plate's {name}": digests for name, digests in self.overlay.reads(known).items()},
         }
 
     def load(self, frame: int) -> Rgb:
         import cv2
 
-        rgb = self.context.rgb(frame).copy()
-        layer = self.overlay.layer(frame)
-        if layer is not None:
-            x, y = layer.at_xy
-            height, width = layer.alpha.shape
-            under = rgb[y : y + height, x : x + width].astype(np.float32)
-            mixed = under + layer.alpha[..., None] * (layer.rgb.astype(np.float32) - under)
-            rgb[y : y + height, x : x + width] = np.rint(mixed).astype(np.uint8)
+        rgb = over(self.context.rgb(frame), self.overlay.layer(frame))
         if self.sigma_px > 0:
             rgb = np.asarray(cv2.GaussianBlur(rgb, (0, 0), self.sigma_px), dtype=np.uint8)
-        return cover(rgb, self.size_wh)
+        same = (rgb.shape[1], rgb.shape[0]) == self.size_wh and self.look == Look()
+        return rgb if same else placed(rgb, self.size_wh, self.look)
+
+
+def placing_of(look: Look) -> tuple[object, ...]:
+    """What of a look decides where a picture lies, for keys."""
+    return (look.fit, look.scale, look.offset_px)
 
 
 def blur_sigma_px(choice: Blur, size_wh: tuple[int, int]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +17,10 @@ if TYPE_CHECKING:
     from tam_edit.pipelines.encode import Overlay
 
 
-def moviepy_clip(context: Context, overlay: Overlay) -> Any:
+def moviepy_clip(context: Context, overlay: Overlay, opened: contextlib.ExitStack) -> Any:
     """A moviepy VideoClip of the clip under an overlay, with the clip's first sound track if it has one.
 
-    The context stays open as long as the clip is used; the clip's close() closes it.
+    The context and what else is open for the overlay stay so while the clip is used; its close() closes them.
     """
     from moviepy import AudioFileClip, VideoClip
 
@@ -35,6 +36,7 @@ def moviepy_clip(context: Context, overlay: Overlay) -> Any:
         def close(self) -> None:
             super().close()
             context.__exit__()
+            opened.close()
 
     clip = EditedClip(frame_function=frame_at, duration=float(source.duration))
     clip = clip.with_fps(float(source.frame_rate))

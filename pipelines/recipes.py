@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -12,18 +10,14 @@ from tam_edit.clip import FrameSpan
 from tam_edit.effects import Choice
 from tam_edit.errors import UsageError
 from tam_edit.masks import LabelMap, MaskTube
-from tam_edit.media.digests import digest_source
-from tam_edit.pipelines import background as backgrounds
 from tam_edit.pipelines.context import Context
 from tam_edit.pipelines.engines import Engines
 from tam_edit.pipelines.inpaint import inpaint
 from tam_edit.pipelines.keyframes import Keyframes, keyframes
 from tam_edit.pipelines.matte import MatteSettings, mattes, usual_dilate_px, usual_feather_px
-from tam_edit.pipelines.overlays import Background, Nothing, Removal, Replacement
-from tam_edit.pipelines.probe import probe
+from tam_edit.pipelines.overlays import Removal
 from tam_edit.pipelines.propagate import Tubes, propagate
 from tam_edit.pipelines.refine import refine, refines
-from tam_edit.project import Project
 from tam_edit.script import EditScript
 
 
@@ -68,18 +62,6 @@ def removal(context: Context, found: Tubes, script: EditScript, engines: Engines
     return Removal(holes, inpaint(context, holes, engines.inpainter))
 
 
-def replacement(
-    context: Context,
-    found: Tubes,
-    script: EditScript,
-    choice: Choice,
-    behind: Callable[[Context, Tubes], Background],
-) -> Replacement:
-    """The chosen objects kept, everything else replaced."""
-    kept = mattes(context, found, matte_settings(context, script, choice, grown=False))
-    return Replacement(kept, behind(context, found), context)
-
-
 def matte_settings(context: Context, script: EditScript, choice: Choice, *, grown: bool) -> MatteSettings:
     """What the script and the picture's size say about the edge; only removal grows masks by itself."""
     names = script.names if choice.objects is None else choice.objects
@@ -98,59 +80,3 @@ def matte_settings(context: Context, script: EditScript, choice: Choice, *, grow
         mend=wanted.mend,
         shadow=grown and wanted.shadow == "auto" and not choice.invert,
     )
-
-
-@contextlib.contextmanager
-def background(
-    choice: backgrounds.Choice, script: EditScript, engines: Engines
-) -> Iterator[Callable[[Context, Tubes], Background]]:
-    """A way to make the background once the clip is known; other clips are opened here and closed at the end."""
-    with contextlib.ExitStack() as opened:
-
-        def behind(context: Context, found: Tubes) -> Background:
-            size_wh = context.source.size_wh
-            if isinstance(choice, backgrounds.Colour):
-                return backgrounds.colour_background(choice, size_wh)
-            if isinstance(choice, backgrounds.Blur):
-                plate = removal(context, found, script, engines, Choice())
-                return backgrounds.PlateBackground(context, plate, backgrounds.blur_sigma_px(choice, size_wh), size_wh)
-            if isinstance(choice, backgrounds.Transparent):
-                raise UsageError("a transparent background: export it with --format webm-alpha, prores4444, png or exr")
-            if Project.is_one(choice.path):
-                return _project_background(context, choice.path, engines, opened)
-            if choice.path.suffix.lower() in backgrounds.PICTURE_SUFFIXES:
-                return backgrounds.picture_background(choice.path, size_wh)
-            other = opened.enter_context(_other_clip(context, choice.path))
-            return backgrounds.VideoBackground(other.source, context.source, other)
-
-        yield behind
-
-
-def _project_background(
-    context: Context, folder: Path, engines: Engines, opened: contextlib.ExitStack
-) -> backgrounds.PlateBackground:
-    """Another project's frames, its objects removed, behind the frames of the same number."""
-    project = Project(folder)
-    script = project.script()
-    other = opened.enter_context(_other_clip(context, project.source_path(script), script))
-    if other.source.frames < context.source.frames:
-        raise UsageError(
-            f"background {folder}: has {other.source.frames} frames, the clip {context.source.frames}: another project "
-            "goes behind frame by frame, so it needs as many (a video file is repeated instead)"
-        )
-    marked = any(item.prompts for item in script.objects)
-    overlay = removal(other, tubes(other, script, engines), script, engines, Choice()) if marked else Nothing()
-    return backgrounds.PlateBackground(other, overlay, 0.0, context.source.size_wh)
-
-
-def _other_clip(context: Context, path: Path, script: EditScript | None = None) -> Context:
-    """Another clip beside the edited one, probed through the same store."""
-    given = script.source if script else None
-    probed = probe(
-        context.runner,
-        path,
-        digest_source(path),
-        frame_rate=given.frame_rate if given else None,
-        allow_truncated=given.allow_truncated if given else False,
-    )
-    return Context(context.runner, probed.source, probed.cuts, context.memory_bytes)

@@ -11,7 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from tam_edit.errors import UsageError
+from tam_edit.errors import PromptError, UsageError
 
 FITS = ("fill", "fit", "stretch", "tile")
 ENDS = ("loop", "hold")
@@ -156,7 +156,7 @@ class Alter:
 Effect = Remove | Replace | Alter
 
 
-class EffectMistake(UsageError):
+class EffectMistake(PromptError):
     """One effect of a list that cannot be; `index` says which, `place` which part of it."""
 
     def __init__(self, index: int, place: str, words: str) -> None:

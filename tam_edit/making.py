@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tam_edit.effects import Choice
+from tam_edit.effects import Effect, located, settled
 from tam_edit.engine.report import Report
 from tam_edit.errors import UsageError
 from tam_edit.workbench import Workbench
@@ -28,74 +28,73 @@ class OutputOptions:
     crf: int | None = None
 
 
-@dataclass(frozen=True)
-class Effect:
-    """What is done to the clip: objects removed, or with a background everything behind them replaced."""
-
-    choice: Choice = field(default_factory=Choice)
-    background: str | None = None
-
-
-def write_effect(bench: Workbench, command: str, effect: Effect, output: Path, options: OutputOptions) -> Report:
-    """Write the clip under an effect; returns the run's report."""
+def write_effects(
+    bench: Workbench, command: str, effects: Sequence[Effect], output: Path, options: OutputOptions
+) -> Report:
+    """Write the clip under effects, in one pass; returns the run's report."""
     from tam_edit.media.placing import check_destination
-    from tam_edit.pipelines.background import parse_background
+    from tam_edit.pipelines.effects import check
 
     check_destination(output, bench.source_path())
-    if effect.background is not None:
-        parse_background(effect.background)  # refused before any work
-    bench.run(command, _work(bench, effect, output, options, write=True), outputs=(str(output),))
+    check(effects)
+    settled(effects, bench.script.names)
+    bench.run(command, _work(bench, effects, output, options, write=True), outputs=(str(output),))
     return bench.last_report()
 
 
-def plan_effect(bench: Workbench, command: str, effect: Effect, output: Path, options: OutputOptions) -> Report:
-    """What `write_effect` would run; nothing is run."""
-    return bench.planned(command, _work(bench, effect, output, options, write=False))
+def plan_effects(
+    bench: Workbench, command: str, effects: Sequence[Effect], output: Path, options: OutputOptions
+) -> Report:
+    """What `write_effects` would run; nothing is run."""
+    from tam_edit.pipelines.effects import check
+
+    check(effects)
+    return bench.planned(command, _work(bench, effects, output, options, write=False))
 
 
-def effect_clip(bench: Workbench, effect: Effect) -> Any:
-    """The clip under an effect as a moviepy VideoClip, composited when asked for."""
+def effects_clip(bench: Workbench, effects: Sequence[Effect]) -> Any:
+    """The clip under effects as a moviepy VideoClip, composited when asked for."""
+    from tam_edit.pipelines.effects import Maker, check
     from tam_edit.pipelines.moviepy_clip import moviepy_clip
 
-    opened: list[tuple[Context, Overlay]] = []
+    check(effects)
+    made: list[tuple[Context, Overlay, contextlib.ExitStack]] = []
 
     def work(context: Context, engines: Engines) -> None:
-        opened.append((context, overlay(bench, context, engines, effect, contextlib.ExitStack())))
+        opened = contextlib.ExitStack()
+        made.append((context, Maker(context, bench.effective, engines, opened).overlay(effects), opened))
 
     bench.run("clip", work)
-    return moviepy_clip(*opened[-1])
+    return moviepy_clip(*made[-1])
+
+
+def script_effects(bench: Workbench) -> tuple[Effect, ...]:
+    """The list of edit.json, its files counted from the project's folder. Raises UsageError when there is none."""
+    effects = bench.script.effects
+    if not effects:
+        raise UsageError(
+            'no effects are listed: write "effects": [{"do": "remove"}, ...] into edit.json, see docs/edit.md'
+        )
+    folder = bench.project.folder if bench.project else Path()
+    return tuple(located(effect, folder) for effect in effects)
 
 
 def _work(
-    bench: Workbench, effect: Effect, output: Path, options: OutputOptions, *, write: bool
+    bench: Workbench, effects: Sequence[Effect], output: Path, options: OutputOptions, *, write: bool
 ) -> Callable[[Context, Engines], None]:
     def work(context: Context, engines: Engines) -> None:
         from tam_edit.media.settings import choose
+        from tam_edit.pipelines.effects import Maker
         from tam_edit.pipelines.output import make
 
         settings = choose(context.source, output, lossless=options.lossless, codec=options.codec, crf=options.crf)
         for words in settings.warnings:
             context.runner.ledger.warn(words)
-        with contextlib.ExitStack() as stack:
-            make(context, overlay(bench, context, engines, effect, stack), settings, output, write=write)
+        with contextlib.ExitStack() as opened:
+            overlay = Maker(context, bench.effective, engines, opened).overlay(effects)
+            make(context, overlay, settings, output, write=write)
 
     return work
-
-
-def overlay(
-    bench: Workbench, context: Context, engines: Engines, effect: Effect, stack: contextlib.ExitStack
-) -> Overlay:
-    """The effect over the clip; other clips that it needs stay open until the stack is closed."""
-    from tam_edit.pipelines import recipes
-    from tam_edit.pipelines.background import parse_background
-
-    behind_choice = None if effect.background is None else parse_background(effect.background)
-    script = bench.effective
-    found = recipes.tubes(context, script, engines)
-    if behind_choice is None:
-        return recipes.removal(context, found, script, engines, effect.choice)
-    behind = stack.enter_context(recipes.background(behind_choice, script, engines))
-    return recipes.replacement(context, found, script, effect.choice, behind)
 
 
 def transparent_format(output: Path) -> str:

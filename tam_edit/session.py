@@ -12,11 +12,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tam_edit.clip import ClipSource, FrameSpan
-from tam_edit.effects import Choice
+from tam_edit.effects import (
+    Alter,
+    Alteration,
+    Choice,
+    Effect,
+    Look,
+    MovingPicture,
+    Pixelated,
+    Remove,
+    Replace,
+    settled,
+)
+from tam_edit.effects_text import tree_of_effect
 from tam_edit.engine.report import Report
 from tam_edit.engine.store import Store
 from tam_edit.errors import UsageError
-from tam_edit.making import Effect, OutputOptions, effect_clip, plan_effect, transparent_format, write_effect
+from tam_edit.making import OutputOptions, effects_clip, plan_effects, script_effects, transparent_format, write_effects
 from tam_edit.masks import MaskTube
 from tam_edit.project import Project
 from tam_edit.saying import Saying, prompt_of
@@ -251,44 +263,90 @@ class Edit:
         options: OutputOptions | None = None,
     ) -> Report:
         """Write the clip without the objects (all, or those named; `invert`: without everything else)."""
-        effect = Effect(Choice(_names(objects), invert))
-        return write_effect(self.bench, "remove", effect, Path(output), options or OutputOptions())
+        effect = Remove(Choice(_names(objects), invert))
+        return write_effects(self.bench, "remove", [effect], Path(output), options or OutputOptions())
 
     def replace(
         self,
         output: str | Path,
-        background: str | Path,
+        background: str | Path | MovingPicture,
+        *,
+        objects: Sequence[str] | None = None,
+        invert: bool = False,
+        look: Look | None = None,
+        options: OutputOptions | None = None,
+    ) -> Report:
+        """Write the clip with another background behind the objects.
+
+        background: what the contract calls BG, or a moviepy clip. look: how it lies there.
+        """
+        if _is_transparent(background):
+            return self.export(transparent_format(Path(output)), output, objects=objects)
+        effect = Replace(_background(background), Choice(_names(objects), invert), look or Look())
+        return write_effects(self.bench, "replace", [effect], Path(output), options or OutputOptions())
+
+    def alter(
+        self,
+        output: str | Path,
+        how: Alteration,
         *,
         objects: Sequence[str] | None = None,
         invert: bool = False,
         options: OutputOptions | None = None,
     ) -> Report:
-        """Write the clip with another background behind the objects; see the contract for what BG may be."""
-        if str(background) == "transparent":
-            return self.export(transparent_format(Path(output)), output, objects=objects)
-        effect = Effect(Choice(_names(objects), invert), str(background))
-        return write_effect(self.bench, "replace", effect, Path(output), options or OutputOptions())
+        """Write the clip with objects recoloured, blurred, pixelated, or a picture in their place."""
+        effect = Alter(how, Choice(_names(objects), invert))
+        return write_effects(self.bench, "alter", [effect], Path(output), options or OutputOptions())
+
+    def render(
+        self,
+        output: str | Path,
+        effects: Sequence[Effect] | None = None,
+        *,
+        options: OutputOptions | None = None,
+    ) -> Report:
+        """Write the clip under several effects, made in order in one pass; those of edit.json when none are given."""
+        chosen = script_effects(self.bench) if effects is None else effects
+        return write_effects(self.bench, "render", chosen, Path(output), options or OutputOptions())
+
+    def set_effects(self, effects: Sequence[Effect]) -> None:
+        """Keep a list of effects in the script, for `render`. Raises UsageError for what cannot be."""
+        settled(effects, self.script.names)
+        for effect in effects:
+            tree_of_effect(effect)  # a clip from Python cannot be written down
+        self.bench.change(lambda script: dataclasses.replace(script, effects=tuple(effects)))
 
     def plan(
         self,
         command: str,
         output: str | Path = "out.mp4",
         *,
-        background: str | Path | None = None,
+        background: str | Path | MovingPicture | None = None,
         objects: Sequence[str] | None = None,
         invert: bool = False,
+        look: Look | None = None,
+        how: Alteration | None = None,
+        effects: Sequence[Effect] | None = None,
         options: OutputOptions | None = None,
     ) -> Report:
-        """What `remove`, `replace` or `track` would run, what they would reuse, and why; nothing is run."""
+        """What remove, replace, alter, render or track would run, what they would reuse, and why; nothing is run."""
         if command == "track":
             from tam_edit.pipelines.recipes import tubes
 
             return self.bench.planned("track", lambda context, engines: tubes(context, self.bench.effective, engines))
-        if command not in ("remove", "replace"):
-            raise UsageError(f"plan {command!r}: remove, replace and track can be planned")
-        behind = str(background) if background is not None else "#00ff00" if command == "replace" else None
-        effect = Effect(Choice(_names(objects), invert), behind)
-        return plan_effect(self.bench, command, effect, Path(output), options or OutputOptions())
+        choice = Choice(_names(objects), invert)
+        chosen: Sequence[Effect]
+        if command == "render":
+            chosen = script_effects(self.bench) if effects is None else effects
+        elif command == "remove":
+            chosen = [Remove(choice)]
+        elif command == "replace":
+            chosen = [Replace("#00ff00" if background is None else _background(background), choice, look or Look())]
+        elif command == "alter":
+            chosen = [Alter(how or Pixelated(), choice)]
+        else:
+            raise UsageError(f"plan {command!r}: remove, replace, alter, render and track can be planned")
+        return plan_effects(self.bench, command, chosen, Path(output), options or OutputOptions())
 
     def review(self, limit: int | None = None, threshold: float | None = None) -> list[Doubt]:
         """Frames to look at, worst trust first, one for each stretch of trouble. Raises UsageError before tracking."""
@@ -367,11 +425,24 @@ class Edit:
         return Imported({name: tuple(frames) for name, frames in said.items()}, found.warnings)
 
     def clip(
-        self, background: str | Path | None = None, *, objects: Sequence[str] | None = None, invert: bool = False
+        self,
+        background: str | Path | MovingPicture | None = None,
+        *,
+        objects: Sequence[str] | None = None,
+        invert: bool = False,
+        look: Look | None = None,
+        effects: Sequence[Effect] | None = None,
     ) -> Any:
-        """The result as a moviepy VideoClip, composited when asked for: objects removed, or a background behind."""
-        effect = Effect(Choice(_names(objects), invert), None if background is None else str(background))
-        return effect_clip(self.bench, effect)
+        """The result as a moviepy VideoClip, composited when asked for.
+
+        Objects removed, a background behind them, or several effects.
+        """
+        choice = Choice(_names(objects), invert)
+        if effects is None:
+            effects = [
+                Remove(choice) if background is None else Replace(_background(background), choice, look or Look())
+            ]
+        return effects_clip(self.bench, effects)
 
     def pictures(self) -> Context:
         """The clip's pictures; use as a context manager: `with edit.pictures() as context: context.rgb(7)`."""
@@ -388,3 +459,11 @@ def _remove_new_project(project: Project, *, keep_folder: bool) -> None:
 
 def _names(objects: Sequence[str] | None) -> tuple[str, ...] | None:
     return None if objects is None else tuple(objects)
+
+
+def _background(background: str | Path | MovingPicture) -> str | MovingPicture:
+    return str(background) if isinstance(background, Path) else background
+
+
+def _is_transparent(background: str | Path | MovingPicture) -> bool:
+    return isinstance(background, str | Path) and str(background) == "transparent"

@@ -144,7 +144,7 @@ class Workbench:
                 if keep and self.project is not None:
                     with contextlib.suppress(TamEditError):  # a full disk must not hide the run's own error
                         self.project.keep_report(command, self.report.to_text())
-                if command in ("track", "remove", "replace"):
+                if command in ("track", "remove", "replace", "alter", "render"):
                     with contextlib.suppress(StoreError, OSError):
                         self.store.prune(keep_since=time.time() - KEEP_SINCE_S)
 

@@ -191,7 +191,7 @@ def test_all_means_all_that_are_not_removed() -> None:
     assert [effect.choice.objects for effect in inverted] == [("cat",), ("cat",)]
     outside = settled([Remove(Choice(("dog",))), Alter(Pixelated(), Choice(None, invert=True))], NAMES)
     assert outside[1].choice.objects == NAMES, "what lies outside all objects is outside the removed one too"
-    with pytest.raises(EffectMistake, match=r"effect 1, objects\[0\]: no object 'cow'"):
+    with pytest.raises(EffectMistake, match="no object"):
         settled([Remove(Choice(("cow",)))], NAMES)
 
 
