@@ -55,10 +55,10 @@ def batch(
 
     if changed and again:
         raise UsageError("--changed runs little, --again runs all: give one of them")
+    plan = Plan(workers, memory, dry=dry_run, changed=changed, again=again, store_url=store)
     file = read_jobs(jobs)
     for words in file.warnings:
         click.echo(f"note: {words}", err=True)
-    plan = Plan(workers, memory, dry=dry_run, changed=changed, again=again, store_url=store)
     board = Board(live=sys.stderr.isatty() and not as_json, lines=not as_json or sys.stderr.isatty())
     todo = Batch(file.jobs, plan, watch=board.watch)
     try:

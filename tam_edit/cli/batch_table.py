@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
@@ -60,9 +60,9 @@ def line(batch: Batch, item: Progress) -> str:
     return f"{what} ({words})" if words else what
 
 
-def live_table(batch: Batch) -> Table:
+def live_table(batch: Batch) -> Group:
     """Jobs under way with their stage, rate and what is left; how many wait and have ended below."""
-    table = Table(box=None, pad_edge=False, caption=_caption(batch), caption_justify="left")
+    table = Table(box=None, pad_edge=False)
     for name in ("job", "effect", "state", "frames", "rate"):
         table.add_column(name, justify="right" if name in ("frames", "rate") else "left")
     order = {"running": 0, "failed": 1, "stopped": 1, "waiting": 2}
@@ -73,7 +73,7 @@ def live_table(batch: Batch) -> Table:
         frames = f"{told.done}/{told.total}" if told else ""
         rate = f"{item.rate:.1f}/s" if told and item.rate else ""
         table.add_row(Text(item.job.name), item.job.effect, Text(state, STYLES.get(item.state, "")), frames, rate)
-    return table
+    return Group(table, Text(_caption(batch), style="dim"))
 
 
 def _caption(batch: Batch) -> str:
