@@ -16,6 +16,7 @@ from tam_edit.pipelines.context import Rgb
 from tam_edit.pipelines.inpaint import Filler
 from tam_edit.pipelines.keyframes import Candidate
 from tam_edit.pipelines.passes import Tracker
+from tam_edit.pipelines.prompts import boxes_inside, clicked
 from tam_edit.pipelines.refine import Rules
 from tam_edit.script import Point, Prompt
 from tam_edit.settings import Settings
@@ -71,11 +72,31 @@ class ClassicSegmenter:
     def candidates(
         self, rgb: NDArray[np.uint8], prompt: Prompt, next_rgb: NDArray[np.uint8] | None
     ) -> tuple[Candidate, ...]:
+        if prompt.mask is not None:
+            from tam_edit.models import classic
+
+            return (Candidate(classic.polish(rgb, prompt.mask.mask()), 1.0, "polished"),)
         if prompt.prior is not None and prompt.box is None:
             mended = self._mended(rgb, prompt.prior.mask(), prompt, next_rgb)
             if mended is not None:
                 return (Candidate(mended, 1.0, "mended"),)
-        return self._found(rgb, prompt.points, prompt.negative, prompt.box, next_rgb)
+        if prompt.boxes:
+            return (self._joined(rgb, prompt, next_rgb),)
+        return self._found(rgb, clicked(prompt), prompt.negative, prompt.box, next_rgb)
+
+    def _joined(self, rgb: NDArray[np.uint8], prompt: Prompt, next_rgb: NDArray[np.uint8] | None) -> Candidate:
+        """What each box holds, and what points beyond all boxes mean, together."""
+        height, width = rgb.shape[:2]
+        boxes = boxes_inside(prompt, (height, width))
+        points = clicked(prompt)
+        held = [[(x, y) for x, y in points if x0 <= x < x1 and y0 <= y < y1] for x0, y0, x1, y1 in boxes]
+        free = [point for point in points if not any(point in mine for mine in held)]
+        asked: list[tuple[Sequence[Point], Box | None]] = list(zip(held, boxes, strict=True))
+        asked += [(free, None)] if free else []
+        found = [self._found(rgb, mine, prompt.negative, box, next_rgb)[0] for mine, box in asked]
+        return Candidate(
+            np.logical_or.reduce([item.mask for item in found]), min(item.score for item in found), "whole"
+        )
 
     def _found(
         self,
@@ -103,7 +124,7 @@ class ClassicSegmenter:
 
         None when every click agrees with the mask already: then the clicks are meant to say it anew.
         """
-        missed = [(x, y) for x, y in prompt.points if not prior[int(y), int(x)]]
+        missed = [(x, y) for x, y in clicked(prompt) if not prior[int(y), int(x)]]
         too_much = [(x, y) for x, y in prompt.negative if prior[int(y), int(x)]]
         if not missed and not too_much:
             return None
@@ -111,7 +132,7 @@ class ClassicSegmenter:
         if missed:
             mask |= self._found(rgb, missed, prompt.negative, None, next_rgb)[0].mask
         if too_much:
-            mask &= ~self._found(rgb, too_much, prompt.points, None, next_rgb)[0].mask
+            mask &= ~self._found(rgb, too_much, clicked(prompt), None, next_rgb)[0].mask
         return mask
 
 
@@ -140,16 +161,19 @@ class SamSegmenting:
         from tam_edit.models import sam
 
         embedding = sam.Embedding.from_arrays(seen)
-        prior = None
-        if prompt.prior is not None:
-            prior = sam.mask_logits(prompt.prior.mask(), embedding.size_hw, SAM_SIDE_PX)
-        found = self._loaded().candidates(
-            embedding,
-            points=[*prompt.points, *prompt.negative],
-            labels=[1] * len(prompt.points) + [0] * len(prompt.negative),
-            box=prompt.box,
-            mask_logits=prior,
-        )
+        if prompt.mask is not None:
+            found = self._loaded().polish(embedding, prompt.mask.mask())
+        else:
+            prior, points = None, clicked(prompt)
+            if prompt.prior is not None and not prompt.boxes:  # several boxes say anew where all of it is
+                prior = sam.mask_logits(prompt.prior.mask(), embedding.size_hw, SAM_SIDE_PX)
+            found = self._loaded().candidates(
+                embedding,
+                points=[*points, *prompt.negative],
+                labels=[1] * len(points) + [0] * len(prompt.negative),
+                boxes=boxes_inside(prompt, embedding.size_hw),
+                mask_logits=prior,
+            )
         names = ("best", "second", "third")
         return tuple(
             Candidate(item.mask, item.score, name, item.stability) for item, name in zip(found, names, strict=False)

@@ -144,7 +144,7 @@ def key_mask(context: Context, name: str, frame: int, prompt: Prompt, segmenter:
     """The trusted mask of one object on one frame."""
     check_prompt(context, name, frame, prompt)
     size_wh = context.source.size_wh
-    if prompt.absent or prompt.mask is not None:
+    if prompt.absent or (prompt.mask is not None and not prompt.polish):
         return SaidMask(prompt, size_wh)
     ahead = frame + 1 if segmenter.looks_ahead and frame + 1 in context.shot_of(frame) else None
     frames = [frame] if ahead is None else [frame, ahead]

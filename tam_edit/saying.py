@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tam_edit.engine.store import EntryLost
 from tam_edit.errors import MaskEmpty, PromptError
-from tam_edit.script import Prompt, StoredMask, check_name, mask_from_picture
+from tam_edit.script import Box, Prompt, StoredMask, check_name, mask_from_picture
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 class Saying:
     """Clicks, a box, a mask, or that it is absent; positions in pixels of the upright picture.
 
-    mask: a picture's path or an array [H, W], non-zero is the object. candidate picks one of several extents.
+    mask: a picture's path or an array [H, W], non-zero is the object; polish: it is rough, the segmenter redraws it.
+    candidate picks one of several extents. boxes: several, each around a part of the object. scribbles: lines drawn
+    along the object, each a list of points or a picture (path or array) whose non-zero pixels are the line.
     """
 
     frame: int = 0
@@ -32,6 +34,21 @@ class Saying:
     mask: NDArray[Any] | str | Path | None = None
     absent: bool = False
     candidate: int = 0
+    boxes: Sequence[Sequence[float]] = ()
+    scribbles: Sequence[Sequence[tuple[float, float]] | NDArray[Any] | str | Path] = ()
+    polish: bool = False
+
+    @property
+    def is_clicks(self) -> bool:
+        return bool(self.points or self.negative or self.all_boxes or len(self.scribbles))
+
+    @property
+    def says_something(self) -> bool:
+        return self.is_clicks or self.mask is not None or self.absent
+
+    @property
+    def all_boxes(self) -> tuple[Sequence[float], ...]:
+        return (*(() if self.box is None else (self.box,)), *self.boxes)
 
 
 def prompt_of(saying: Saying, name: str, bench: Workbench, context: Context) -> Prompt:
@@ -44,25 +61,53 @@ def prompt_of(saying: Saying, name: str, bench: Workbench, context: Context) -> 
         raise PromptError(f"frame {saying.frame}: frames count from 0")
     try:
         points, negative = _pairs(saying.points), _pairs(saying.negative)
-        sides = None if saying.box is None else tuple(float(side) for side in saying.box)
+        boxes = tuple(_box(box) for box in saying.all_boxes)
+        drawn = [line for line in saying.scribbles if _is_line(line)]
+        scribbles = tuple(_pairs(line) for line in drawn)  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:
         raise PromptError(f"points are (x, y), a box is (x0, y0, x1, y1), in pixels ({error})") from error
-    if sides is not None and len(sides) != 4:
-        raise PromptError(f"box {sides}: write X0,Y0,X1,Y1")
-    clicks = bool(points or negative or sides)
+    size_wh = context.source.size_wh
+    painted = [point for line in saying.scribbles if not _is_line(line) for point in _sampled(line, size_wh)]
     return Prompt(
-        points=points,
+        points=(*points, *painted),
         negative=negative,
-        box=None if sides is None else (sides[0], sides[1], sides[2], sides[3]),
-        mask=None if saying.mask is None else _stored(saying.mask, context.source.size_wh, name),
+        scribbles=scribbles,
+        box=boxes[0] if boxes else None,
+        boxes=boxes[1:],
+        mask=None if saying.mask is None else _stored(saying.mask, size_wh, name),
+        polish=saying.polish,
         absent=saying.absent,
-        prior=_prior(name, saying.frame, bench, context) if clicks else None,
+        prior=_prior(name, saying.frame, bench, context) if saying.is_clicks else None,
         candidate=saying.candidate,
     )
 
 
 def _pairs(points: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
     return tuple((float(x), float(y)) for x, y in points)
+
+
+def _box(sides: Sequence[float]) -> Box:
+    numbers = tuple(float(side) for side in sides)
+    if len(numbers) != 4:
+        raise PromptError(f"box {numbers}: write X0,Y0,X1,Y1")
+    return numbers[0], numbers[1], numbers[2], numbers[3]
+
+
+def _is_line(scribble: Any) -> bool:
+    """Whether a scribble is a list of points; else it is a picture."""
+    return not isinstance(scribble, str | Path) and not (hasattr(scribble, "ndim") and scribble.shape[-1:] != (2,))
+
+
+def _sampled(scribble: Any, size_wh: tuple[int, int]) -> tuple[tuple[float, float], ...]:
+    """Points that stand for the strokes of a picture."""
+    from tam_edit.pipelines.prompts import SCRIBBLE_POINTS, spread_points
+
+    what = str(scribble) if isinstance(scribble, str | Path) else "the scribble"
+    pixels = _read_mask(Path(scribble)) if isinstance(scribble, str | Path) else scribble
+    mask = mask_from_picture(pixels, size_wh, what)
+    if not mask.any():
+        raise MaskEmpty(f"{what} has no stroke: draw with any colour but black")
+    return spread_points(mask, SCRIBBLE_POINTS)
 
 
 def _stored(mask: NDArray[Any] | str | Path, size_wh: tuple[int, int], name: str) -> StoredMask:

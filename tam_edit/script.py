@@ -27,6 +27,7 @@ MOST_FRAMES_A_SECOND = 100000
 FRAME_RATE = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20}|/[1-9][0-9]{0,19})?")
 
 Point = tuple[float, float]
+Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -51,48 +52,73 @@ class StoredMask:
 
 @dataclass(frozen=True)
 class Prompt:
-    """What was said of one object on one frame; points and box in pixels of the upright picture.
+    """What was said of one object on one frame; points and boxes in pixels of the upright picture.
 
-    Exactly one kind: `absent`, a `mask`, or clicks (points, negative points, a box). `prior` is the mask which the
-    frame had when it was corrected: the clicks mend that one. `candidate` picks one of several extents (0 the best).
-    Raises PromptError when it says nothing or two things at once.
+    Exactly one kind: `absent`, a `mask`, or clicks (points, negative points, scribbles along the object, a box; more
+    `boxes` where each holds a part of it). A mask is the object's exact pixels, or with `polish` a rough one that the
+    segmenter redraws. `prior` is the mask which the frame had when it was corrected: the clicks mend that one.
+    `candidate` picks one of several extents (0 the best). Raises PromptError when it says nothing or two things.
     """
 
     points: tuple[Point, ...] = ()
     negative: tuple[Point, ...] = ()
-    box: tuple[float, float, float, float] | None = None
+    scribbles: tuple[tuple[Point, ...], ...] = ()
+    box: Box | None = None
+    boxes: tuple[Box, ...] = ()
     mask: StoredMask | None = None
+    polish: bool = False
     absent: bool = False
     prior: StoredMask | None = None
     candidate: int = 0
 
     def __post_init__(self) -> None:
-        clicks = bool(self.points or self.negative or self.box)
-        if self.absent + (self.mask is not None) + clicks != 1:
+        if self.absent + (self.mask is not None) + self.is_clicks != 1:
             raise PromptError(
-                "say one thing of an object on a frame: --absent, --mask, or clicks (--point, --not, --box)"
+                "say one thing of an object on a frame: --absent, --mask, or clicks (--point, --not, --scribble, --box)"
             )
-        if self.negative and not (self.points or self.box or self.prior):
+        if self.negative and not (self.points or self.scribbles or self.box or self.prior):
             raise PromptError("only what the object is not: add a --point on it or a --box around it")
+        if self.boxes and self.box is None:
+            raise PromptError("boxes without a box: the first one is the box, the others are its boxes")
+        if self.polish and self.mask is None:
+            raise PromptError("polish without a mask: give the rough one with --mask")
+        if not all(self.scribbles):
+            raise PromptError("a scribble without a point: write X,Y X,Y ... along the object")
         if self.candidate < 0:
             raise PromptError(f"candidate {self.candidate}: 0 is the best one, 1 and 2 the next")
-        for x, y in (*self.points, *self.negative, *(((self.box[:2], self.box[2:])) if self.box else ())):
+        corners = [corner for box in self.all_boxes for corner in (box[:2], box[2:])]
+        for x, y in (*self._positions, *corners):
             if not (abs(x) <= MOST_NUMBER and abs(y) <= MOST_NUMBER):
                 raise PromptError(f"position {x},{y}: pixels are meant")
-        if self.box and not (self.box[0] < self.box[2] and self.box[1] < self.box[3]):
-            raise PromptError(f"box {self.box}: write X0,Y0,X1,Y1 with X0 < X1 and Y0 < Y1")
+        for box in self.all_boxes:
+            if not (box[0] < box[2] and box[1] < box[3]):
+                raise PromptError(f"box {box}: write X0,Y0,X1,Y1 with X0 < X1 and Y0 < Y1")
+
+    @property
+    def is_clicks(self) -> bool:
+        """Whether a segmenter is asked where the object is, rather than given its mask."""
+        return bool(self.points or self.negative or self.scribbles or self.box or self.boxes)
+
+    @property
+    def all_boxes(self) -> tuple[Box, ...]:
+        return (*(() if self.box is None else (self.box,)), *self.boxes)
+
+    @property
+    def _positions(self) -> tuple[Point, ...]:
+        return (*self.points, *self.negative, *(point for scribble in self.scribbles for point in scribble))
 
     def check_inside(self, size_wh: tuple[int, int]) -> None:
         """Raise PromptError when a position or mask does not fit a picture of this size."""
         width, height = size_wh
-        for x, y in (*self.points, *self.negative):
+        for x, y in self._positions:
             if not (0 <= x < width and 0 <= y < height):
                 raise PromptError(
                     f"point {x:g},{y:g} lies outside the picture of {width}x{height}: "
                     f"x goes from 0 to {width - 1}, y from 0 to {height - 1}"
                 )
-        if self.box and not (self.box[0] < width and self.box[1] < height and self.box[2] > 0 and self.box[3] > 0):
-            raise PromptError(f"box {self.box} lies outside the picture of {width}x{height}")
+        for box in self.all_boxes:
+            if not (box[0] < width and box[1] < height and box[2] > 0 and box[3] > 0):
+                raise PromptError(f"box {box} lies outside the picture of {width}x{height}")
         for stored in (self.mask, self.prior):
             if stored is not None and stored.size_wh != size_wh:
                 raise PromptError(

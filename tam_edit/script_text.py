@@ -140,8 +140,17 @@ class _Reader(TreeReader):
             prompt = Prompt(
                 points=self.points(given.get("points", []), f"{at}.points"),
                 negative=self.points(given.get("negative", []), f"{at}.negative"),
+                scribbles=tuple(
+                    self.points(item, f"{at}.scribbles[{index}]")
+                    for index, item in enumerate(self.list(given.get("scribbles", []), f"{at}.scribbles"))
+                ),
                 box=None if box is None else self.box(box, f"{at}.box"),
+                boxes=tuple(
+                    self.box(item, f"{at}.boxes[{index}]")
+                    for index, item in enumerate(self.list(given.get("boxes", []), f"{at}.boxes"))
+                ),
                 mask=self.stored_mask(given.get("mask"), f"{at}.mask"),
+                polish=self.flag(given.get("polish", False), f"{at}.polish"),
                 absent=self.flag(given.get("absent", False), f"{at}.absent"),
                 prior=self.stored_mask(given.get("prior"), f"{at}.prior"),
                 candidate=self.whole(given.get("candidate", 0), f"{at}.candidate"),

@@ -16,6 +16,7 @@ from tam_edit.masks import Mask
 from tam_edit.pipelines.context import Rgb
 from tam_edit.pipelines.engines import Engines
 from tam_edit.pipelines.keyframes import Candidate
+from tam_edit.pipelines.prompts import clicked
 from tam_edit.script import Prompt
 
 SIZE_WH = (96, 64)
@@ -81,13 +82,15 @@ class SquareSegmenter:
     looks_ahead = False
 
     def candidates(self, rgb: Rgb, prompt: Prompt, next_rgb: Rgb | None) -> tuple[Candidate, ...]:
+        if prompt.mask is not None:  # to be polished
+            return (Candidate(like(rgb, np.median(rgb[prompt.mask.mask()], axis=0)), 0.9, "polished"),)
         mask = np.zeros(rgb.shape[:2], dtype=bool) if prompt.prior is None else prompt.prior.mask()
-        for x, y in prompt.points:
+        for x, y in clicked(prompt):
             mask |= like(rgb, rgb[int(y), int(x)])
         for x, y in prompt.negative:
             mask &= ~like(rgb, rgb[int(y), int(x)])
-        if prompt.box is not None:
-            x0, y0, x1, y1 = (int(side) for side in prompt.box)
+        for box in prompt.all_boxes:
+            x0, y0, x1, y1 = (int(side) for side in box)
             mask[y0:y1, x0:x1] = True
         return (Candidate(mask, 0.9, "whole"),)
 

@@ -43,9 +43,13 @@ GOOD: dict[str, Any] = {
                 {"frame": 0, "points": [[320, 200], [1.5, 2]], "negative": [[3, 4]], "candidate": 1},
                 {"frame": 7, "absent": True},
                 {"frame": 9, "box": [1, 2, 3.25, 4], "prior": {"size_wh": [3, 2], "counts": MASK.counts}},
+                {"frame": 11, "scribbles": [[[1, 2], [3, 4.5]]], "box": [1, 2, 3, 4], "boxes": [[2, 2, 3, 4]]},
             ],
         },
-        {"name": "Käse & dog", "prompts": [{"frame": 3, "mask": {"size_wh": [3, 2], "counts": MASK.counts}}]},
+        {
+            "name": "Käse & dog",
+            "prompts": [{"frame": 3, "mask": {"size_wh": [3, 2], "counts": MASK.counts}, "polish": True}],
+        },
     ],
     "settings": {"tracker": "classic", "dilate_px": 4, "feather_px": 2.5},
 }
@@ -75,7 +79,9 @@ masks = st.tuples(st.integers(1, 6), st.integers(1, 6), st.integers(0, 2**36 - 1
 priors = st.none() | masks
 prompts = (
     st.just(Prompt(absent=True))
-    | st.builds(Prompt, mask=masks)
+    | st.builds(Prompt, mask=masks, polish=st.booleans())
+    | st.builds(Prompt, scribbles=st.lists(points.filter(len), min_size=1, max_size=2).map(tuple), negative=points)
+    | st.builds(Prompt, box=boxes, boxes=st.lists(boxes, max_size=2).map(tuple), points=points)
     | st.builds(Prompt, points=points.filter(len), negative=points, prior=priors, candidate=st.integers(0, 9))
     | st.builds(Prompt, negative=points, box=boxes, prior=priors)
     | st.builds(Prompt, negative=points.filter(len), prior=masks)
@@ -96,6 +102,7 @@ scripts = st.builds(
     st.builds(
         Settings,
         segmenter=st.text(max_size=5),
+        refine=st.sampled_from(["auto", "never", "always"]),
         dilate_px=st.none() | st.integers(0, 500),
         erode_px=st.none() | st.integers(0, 500),
         feather_px=st.none() | st.floats(0, 500),
@@ -127,7 +134,7 @@ def test_text_is_small_ordered_and_reads_as_lines() -> None:
     shuffled["objects"] = copy.deepcopy(GOOD["objects"])
     shuffled["objects"][0]["prompts"].reverse()
     assert parse(shuffled).text() == text, "however the hand ordered it"
-    assert list(parse(shuffled).objects[0].prompts) == [0, 7, 9]
+    assert list(parse(shuffled).objects[0].prompts) == [0, 7, 9, 11]
 
 
 def test_file_names_that_are_no_text_survive() -> None:
@@ -164,7 +171,8 @@ def test_every_property_of_the_schema_is_described() -> None:
         ]
 
     assert not undescribed(validator().schema, "")
-    fields = {"points", "negative", "box", "mask", "absent", "prior", "candidate", "frame"}
+    fields = {"points", "negative", "scribbles", "box", "boxes", "mask", "polish", "absent", "prior", "candidate"}
+    fields |= {"frame"}
     assert set(validator().schema["$defs"]["prompt"]["properties"]) == fields
 
 
@@ -264,7 +272,18 @@ BAD: list[tuple[Callable[[dict[str, Any]], None], str, bool]] = [
     (at("objects.0.prompts.2.prior.size_wh", [3, 10**9]), r"prompts\[2\].prior.size_wh", True),
     (at("objects.0.prompts.2.prior.size_wh", 3), r"prompts\[2\].prior.size_wh: 3", True),
     (at("objects.0.prompts.2.prior", ["x"]), r"prompts\[2\].prior: \['x'\]", True),
+    (at("objects.0.prompts.3.boxes", [[1, 2, 3]]), r"prompts\[3\].boxes\[0\]: \[1, 2, 3\]: a box is", True),
+    (at("objects.0.prompts.3.boxes", [3, 2, 1, 4]), r"prompts\[3\].boxes\[0\]: 3: a list", True),
+    (at("objects.0.prompts.3.boxes", [[3, 2, 1, 4]]), r"prompts\[3\]: box .*X0 < X1", False),
+    (at("objects.0.prompts.3.box", ...), r"prompts\[3\]: boxes without a box", True),
+    (at("objects.0.prompts.3.scribbles", [[1, 2]]), r"prompts\[3\].scribbles\[0\]\[0\]: 1: a list", True),
+    (at("objects.0.prompts.3.scribbles", [[]]), r"prompts\[3\]: a scribble without a point", True),
+    (at("objects.0.prompts.3.scribbles", 5), r"prompts\[3\].scribbles: 5: a list", True),
+    (at("objects.0.prompts.3.polish", True), r"prompts\[3\]: polish without a mask", True),
+    (at("objects.1.prompts.0.polish", 1), r"prompts\[0\].polish: 1: true or false", True),
     (at("settings", 5), "settings: 5", True),
+    (at("settings.refine", "sometimes"), "settings: refine 'sometimes': auto, never, always", True),
+    (at("settings.refine", None), "settings: refine None", True),
     (at("settings.tracker", None), "settings.tracker: None", True),
     (at("settings.dilate_px", 501), "settings: dilate 501", True),
     (at("settings.dilate_px", 2.5), "settings.dilate_px: 2.5", True),
@@ -400,6 +419,10 @@ places += [
     "objects.0.prompts.1.frame",
     "settings.dilate_px",
     "settings.feather_px",
+    "objects.0.prompts.3.boxes",
+    "objects.0.prompts.3.scribbles",
+    "objects.1.prompts.0.polish",
+    "settings.refine",
     "settings.matte",
     "settings.smooth",
     "settings.shadow",

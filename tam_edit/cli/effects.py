@@ -65,7 +65,7 @@ def _prepared(clip: Path, as_json: bool, options: dict[str, Any]) -> tuple[Edit,
     saying = running.saying(options)
     stored = OutputOptions(options.pop("lossless"), options.pop("codec"), options.pop("crf"))
     choice = {"objects": running.listed(options.pop("objects")), "invert": options.pop("invert")}
-    said = bool(saying.points or saying.negative or saying.box or saying.mask or saying.absent)
+    said = saying.says_something
     if said and Project.is_one(clip):
         raise UsageError(f"{clip} is a project: say where objects are with 'tam-edit mark {clip} --object NAME ...'")
     if not said and not Project.is_one(clip):

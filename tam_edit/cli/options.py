@@ -32,6 +32,28 @@ class Numbers(click.ParamType[tuple[float, ...]]):
         return numbers
 
 
+PICTURES = (".png", ".bmp", ".jpg", ".jpeg", ".gif", ".tif", ".tiff", ".webp")
+
+
+class Scribble(click.ParamType[tuple[tuple[float, float], ...] | Path]):
+    """Points with spaces between, or the name of a picture."""
+
+    name = "SCRIBBLE"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[tuple[float, float], ...] | Path:
+        try:
+            pairs = [tuple(float(part) for part in pair.split(",")) for pair in value.split()]
+        except ValueError:
+            pairs = []
+        if pairs and all(len(pair) == 2 for pair in pairs):
+            return tuple((pair[0], pair[1]) for pair in pairs)
+        if Path(value).suffix.lower() not in PICTURES:
+            self.fail(f'{value!r}: write "X,Y X,Y ..." or name a picture', param, ctx)
+        return Path(value)
+
+
 class ByteSize(click.ParamType[int]):
     """A size such as 8GB, 500MB or 4GiB."""
 
@@ -81,8 +103,24 @@ prompt_options = stacked(
         metavar="X,Y",
         help="A pixel that is not the object.",
     ),
-    click.option("--box", type=Numbers("X0,Y0,X1,Y1", 4), metavar="X0,Y0,X1,Y1", help="A box around the object."),
+    click.option(
+        "--scribble",
+        "scribbles",
+        type=Scribble(),
+        multiple=True,
+        metavar='"X,Y X,Y ..."',
+        help="A line along the object, or a picture of lines.",
+    ),
+    click.option(
+        "--box",
+        "boxes",
+        type=Numbers("X0,Y0,X1,Y1", 4),
+        multiple=True,
+        metavar="X0,Y0,X1,Y1",
+        help="A box around the object; several: each holds a part of it.",
+    ),
     click.option("--mask", type=click.Path(path_type=Path), metavar="PNG", help="A picture: non-zero is the object."),
+    click.option("--polish", is_flag=True, help="The mask is rough: the segmenter redraws it along edges."),
     click.option("--absent", is_flag=True, help="The object is not there from this frame on."),
     click.option("--candidate", type=click.IntRange(0), default=0, help="Take the second (1) or third (2) extent."),
 )

@@ -117,8 +117,10 @@ def saying(options: dict[str, Any]) -> Saying:
         frame=options.pop("frame"),
         points=options.pop("points"),
         negative=options.pop("negative"),
-        box=options.pop("box"),
+        boxes=options.pop("boxes"),
+        scribbles=options.pop("scribbles"),
         mask=options.pop("mask"),
+        polish=options.pop("polish"),
         absent=options.pop("absent"),
         candidate=options.pop("candidate"),
     )

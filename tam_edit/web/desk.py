@@ -278,7 +278,7 @@ class Desk:
             raise UsageError(f"nothing is said of {name!r} on frame {frame}: there is nothing to copy or move")
         if frame == to:
             return
-        prompt = replace(prompt, prior=None) if prompt.points or prompt.box else prompt
+        prompt = replace(prompt, prior=None) if prompt.is_clicks else prompt
         with self._clicking:
             segmenter = self._remembering()
             segmenter.frame = to
