@@ -34,6 +34,7 @@ from tam_edit.project import Project
 from tam_edit.saying import Saying, prompt_of
 from tam_edit.script import EditScript, Prompt, StoredMask
 from tam_edit.settings import Settings
+from tam_edit.trusting import keep_trust, tracked, trust_by_object
 from tam_edit.workbench import Surroundings, Workbench, new_script, shared_cache
 
 if TYPE_CHECKING:
@@ -185,13 +186,19 @@ class Edit:
         mask: NDArray[Any] | str | Path | None = None,
         absent: bool = False,
         candidate: int = 0,
+        *,
+        boxes: Sequence[Sequence[float]] = (),
+        scribbles: Sequence[Any] = (),
+        polish: bool = False,
     ) -> NDArray[np.bool_]:
         """Say where an object is on a frame, in pixels of the upright picture, and return its mask there, bool [H, W].
 
+        boxes: several, each around a part of it. scribbles: lines of points along it, or pictures of lines. polish:
+        the mask is a rough one, which the segmenter redraws.
         On a frame that is tracked already this is a correction: the clicks mend the mask which the frame has. What was
         said of the object on this frame before is replaced. Raises PromptError, MaskEmpty.
         """
-        return self.say(object, Saying(frame, points, negative, box, mask, absent, candidate))
+        return self.say(object, Saying(frame, points, negative, box, mask, absent, candidate, boxes, scribbles, polish))
 
     def say(self, name: str, saying: Saying) -> NDArray[np.bool_]:
         """As `mark`, with everything that is said in one value."""
@@ -250,7 +257,9 @@ class Edit:
 
             if frames is not None and frames.stop > context.source.frames:
                 raise UsageError(f"frames {frames}: the clip has {context.source.frames} frames")
-            return mask_tube(context, tubes(context, self.bench.effective, engines, frames), names, objects)
+            found = tubes(context, self.bench.effective, engines, frames)
+            keep_trust(self.bench, found)
+            return mask_tube(context, found, names, objects)
 
         return self.bench.run("track", work)
 
@@ -350,18 +359,16 @@ class Edit:
 
     def review(self, limit: int | None = None, threshold: float | None = None) -> list[Doubt]:
         """Frames to look at, worst trust first, one for each stretch of trouble. Raises UsageError before tracking."""
-        from tam_edit.pipelines.recipes import tubes
         from tam_edit.pipelines.review import doubts
 
-        def work(context: Context, engines: Engines) -> list[Doubt]:
-            found = tubes(context, self.bench.effective, engines)
-            if any(digest is None for digest in found.maps.digests.values()):
-                raise UsageError("not everything is tracked yet: run 'tam-edit track' first")
-            return doubts(found, self.script.names, threshold)[:limit]
+        return doubts(tracked(self.bench), self.script.names, threshold)[:limit]
 
-        runner = self.bench.runner(dry=True)
-        with self.bench.context(runner) as context:
-            return work(context, self.bench.engines())
+    def trust(self) -> dict[str, dict[int, Mapping[str, float]]]:
+        """How far each object's mask can be believed on each frame: "combined" 0..1, and what it is made of.
+
+        Raises UsageError before tracking.
+        """
+        return trust_by_object(tracked(self.bench), self.script.names)
 
     def export(
         self,
