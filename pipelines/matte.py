@@ -14,6 +14,7 @@ from tam_edit.engine.store import Record
 from tam_edit.masks import Mask, Matte, box_of, pack_planes, unpack_planes
 from tam_edit.pipelines.blobs import BlobCache
 from tam_edit.pipelines.context import Context
+from tam_edit.pipelines.matte_shadow import shadows
 from tam_edit.pipelines.matte_soft import SoftMasks, SoftSettings, chosen, soften
 from tam_edit.pipelines.propagate import Tubes
 
@@ -59,7 +60,10 @@ class Mattes:
 
 
 def usual_dilate_px(size_wh: tuple[int, int]) -> int:
-    """What removal grows masks by unless told: 1 % of the short side, at least 2 px, for contours that sit tight."""
+    """What removal grows masks by unless told: 1 % of the short side, at least 2 px.
+
+    The refined edge comes on top where it shows more of the object (docs/replace.md has the figures).
+    """
     return max(2, round(min(size_wh) / 100))
 
 
@@ -75,6 +79,7 @@ def mattes(context: Context, tubes: Tubes, settings: MatteSettings) -> Mattes:
         soft = soften(
             context, tubes, SoftSettings(settings.labels, settings.style, settings.smooth, mend=settings.mend)
         )
+    shadow = shadows(context, tubes, settings.labels) if settings.shadow else None
     context.runner.stage(STAGE.name, sum(map(len, tubes.regions)))
     cache = BlobCache(context.runner.store, "frames")
     digests: dict[int, str | None] = {}
@@ -82,7 +87,7 @@ def mattes(context: Context, tubes: Tubes, settings: MatteSettings) -> Mattes:
     records: dict[int, tuple[Record, int]] = {}
     for region in tubes.regions:
         for chunk in region.chunks(CHUNK):
-            record = _chunk(context, tubes, soft, settings, chunk)
+            record = _chunk(context, tubes, soft, shadow, settings, chunk)
             digests.update(record_digests(record, chunk))
             if record is not None:
                 for place, frame in enumerate(chunk.indices()):
@@ -98,7 +103,12 @@ def mattes(context: Context, tubes: Tubes, settings: MatteSettings) -> Mattes:
 
 
 def _chunk(
-    context: Context, tubes: Tubes, soft: SoftMasks | None, settings: MatteSettings, chunk: FrameSpan
+    context: Context,
+    tubes: Tubes,
+    soft: SoftMasks | None,
+    shadow: FrameSeries[Mask] | None,
+    settings: MatteSettings,
+    chunk: FrameSpan,
 ) -> Record | None:
     hole = settings.role == "hole"
     reads = {}
@@ -106,8 +116,8 @@ def _chunk(
         reads["mask"] = tubes.maps.reads(chunk.indices())
     if soft is not None:
         reads["soft mask"] = soft.reads(chunk.indices())
-    if settings.shadow:
-        reads["picture"] = context.picture_reads(chunk.indices())
+    if shadow is not None:
+        reads["shadow"] = shadow.reads(chunk.indices())
     unit = Unit(
         STAGE,
         chunk,
@@ -117,7 +127,6 @@ def _chunk(
             "offset_px": settings.offset_px,
             "feather_px": settings.feather_px,
             "mend": settings.mend,
-            "shadow": settings.shadow,
         },
         reads,
         variant=settings.role,
@@ -127,7 +136,8 @@ def _chunk(
         packed, found = [], []
         for frame in chunk.indices():
             smooth = None if soft is None else soft.load(frame)
-            alpha = _hole(context, tubes, smooth, settings, frame) if hole else _kept(tubes, smooth, settings, frame)
+            dark = None if shadow is None else shadow.load(frame)
+            alpha = _hole(tubes, smooth, dark, settings, frame) if hole else _kept(tubes, smooth, settings, frame)
             packed.append(pack_planes(alpha[None]))
             found.append(box_of(alpha))
         return packed_product(packed, boxes=found)
@@ -136,27 +146,20 @@ def _chunk(
 
 
 def _hole(
-    context: Context, tubes: Tubes, soft: NDArray[np.uint8] | None, settings: MatteSettings, frame: int
+    tubes: Tubes, soft: NDArray[np.uint8] | None, shadow: Mask | None, settings: MatteSettings, frame: int
 ) -> NDArray[np.uint8]:
     """What removal replaces: never less than the mask, unless it is to be shrunk."""
     label_map = tubes.maps.load(frame)
     mask = np.isin(label_map, settings.labels)  # specks are objects too: nothing of them may stay
     if settings.mend:
         mask |= chosen(label_map, settings.labels, mend=True)
-    if settings.shadow and mask.any():
-        mask = with_shadow(context.rgb(frame), mask)
+    if shadow is not None:
+        mask |= shadow
     if settings.invert:
         mask = ~mask
     if soft is not None:
         mask |= (255 - soft if settings.invert else soft) >= FAINT
     return soft_edge(mask, settings.offset_px, settings.feather_px)
-
-
-def with_shadow(rgb: NDArray[np.uint8], mask: Mask) -> Mask:
-    """The mask together with the shadow at the object's foot, bool [H, W]."""
-    from tam_edit.models.classic import shadowed
-
-    return shadowed(rgb, mask)
 
 
 def _kept(tubes: Tubes, soft: NDArray[np.uint8] | None, settings: MatteSettings, frame: int) -> NDArray[np.uint8]:

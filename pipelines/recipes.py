@@ -69,14 +69,16 @@ def matte_settings(context: Context, script: EditScript, choice: Choice, *, grow
     wanted = script.settings
     dilate = wanted.dilate_px if wanted.dilate_px is not None else usual_dilate_px(size_wh) if grown else 0
     usual_feather = usual_feather_px(size_wh) if grown else 0.0
+    # Whoever says by how much a hole is grown gets exactly that.
+    exact = grown and not (wanted.dilate_px is None and wanted.erode_px is None)
     return MatteSettings(
         role="hole" if grown else "kept",
         labels=tuple(sorted(script.label_of(name) for name in names)),
         invert=choice.invert,
         offset_px=dilate - (wanted.erode_px or 0),
         feather_px=wanted.feather_px if wanted.feather_px is not None else usual_feather,
-        style=wanted.matte,
+        style="hard" if exact else wanted.matte,
         smooth=wanted.smooth,
-        mend=wanted.mend,
+        mend=wanted.mend and not exact,
         shadow=grown and wanted.shadow == "auto" and not choice.invert,
     )

@@ -1,0 +1,62 @@
+"""The shadow stage: what removal takes along because it goes where the objects go, frame by frame."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tam_edit.clip import FrameSpan
+from tam_edit.engine.stage import FrameSeries, Product, Stage, Unit, packed_product, record_digests
+from tam_edit.engine.store import Record
+from tam_edit.masks import Mask, pack_label_map, unpack_label_map
+from tam_edit.pipelines.blobs import BlobCache
+from tam_edit.pipelines.context import Context, Rgb
+from tam_edit.pipelines.propagate import Tubes
+
+STAGE = Stage("shadow", 1)
+CHUNK = 16
+REACH = 12
+"""Frames looked at to each side, as models.matting.shadow does; never across a cut."""
+
+
+def shadows(context: Context, tubes: Tubes, labels: tuple[int, ...]) -> FrameSeries[Mask]:
+    """The shadow of the objects without the objects, bool [H, W], for all frames of the regions with marks."""
+    context.runner.stage(STAGE.name, sum(map(len, tubes.regions)))
+    cache = BlobCache(context.runner.store, "frames")
+    digests: dict[int, str | None] = {}
+    records: dict[int, tuple[Record, int]] = {}
+    for region in tubes.regions:
+        for shot in context.shots:
+            stretch = region.intersect(shot)
+            for chunk in stretch.chunks(CHUNK):
+                record = _chunk(context, tubes, labels, stretch, chunk)
+                digests.update(record_digests(record, chunk))
+                if record is not None:
+                    records.update({frame: (record, place) for place, frame in enumerate(chunk.indices())})
+
+    def load(frame: int) -> Mask:
+        record, place = records[frame]
+        return np.asarray(unpack_label_map(cache.frames(record)[place]) > 0)
+
+    return FrameSeries(digests, load)
+
+
+def _chunk(
+    context: Context, tubes: Tubes, labels: tuple[int, ...], stretch: FrameSpan, chunk: FrameSpan
+) -> Record | None:
+    looks = stretch.intersect(FrameSpan(max(chunk.start - REACH, 0), chunk.stop + REACH))
+    # Motion over long ways is measured between fixed frames of the shot, so where the chunk lies in it counts.
+    settings = {"objects": labels, "place": chunk.start - stretch.start, "before": chunk.start - looks.start}
+    reads = {"mask": tubes.maps.reads(looks.indices()), "picture": context.picture_reads(looks.indices())}
+
+    def read(at: int) -> tuple[Rgb, Mask]:
+        frame = stretch.start + at
+        return context.rgb(frame), np.isin(tubes.maps.load(frame), labels)
+
+    def compute() -> Product:
+        from tam_edit.models.matting.shadow import Shadows
+
+        finder = Shadows(read, looks.stop - stretch.start, looks.start - stretch.start)
+        found = [finder.found(frame - stretch.start) for frame in chunk.indices()]
+        return packed_product([pack_label_map(shadow.astype(np.uint8)) for shadow in found])
+
+    return context.runner.obtain(Unit(STAGE, chunk, settings, reads), compute)
