@@ -28,6 +28,8 @@ COMMANDS = {
     "plan": "tam_edit.cli.tracking:plan",
     "remove": "tam_edit.cli.effects:remove",
     "replace": "tam_edit.cli.effects:replace",
+    "alter": "tam_edit.cli.effects:alter",
+    "render": "tam_edit.cli.effects:render",
     "export": "tam_edit.cli.masks:export",
     "import": "tam_edit.cli.masks:import_",
     "batch": "tam_edit.cli.batch:batch",

@@ -1,4 +1,4 @@
-"""Commands that write edited videos: remove and replace, with or without a project."""
+"""Commands that write edited videos: remove, replace and alter, with or without a project, and render."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tam_edit.cli import running
+from tam_edit.cli import looks, running
 from tam_edit.cli.options import (
     CLIP_OR_EDIT,
     choice_options,
@@ -52,10 +52,40 @@ def remove(clip: Path, output: str, as_json: bool, **options: Any) -> None:
 @click.option(
     "--background", required=True, metavar="BG", help="Picture, video, #RRGGBB, blur[:SIGMA], transparent, EDIT."
 )
+@looks.look_options
 def replace(clip: Path, output: str, background: str, as_json: bool, **options: Any) -> None:
     """Write the clip with another background behind the marked objects."""
+    look = looks.look(options)
     edit, choice, stored = _prepared(clip, as_json, options)
-    running.tell(edit.replace(output, background, **choice, options=stored), as_json)
+    running.tell(edit.replace(output, background, **choice, look=look, options=stored), as_json)
+
+
+@click.command(epilog="Example: tam-edit alter clip.mp4 -o anonymous.mp4 --pixelate --box 200,80,260,150")
+@effect_options
+@looks.alteration_options
+def alter(clip: Path, output: str, as_json: bool, **options: Any) -> None:
+    """Write the clip with the marked objects in another colour, blurred, pixelated, or a picture in their place."""
+    how = looks.alteration(options)
+    if how is None:
+        raise UsageError("say how: --recolour #RRGGBB, --blur [SIGMA], --pixelate [N] or --picture FILE")
+    edit, choice, stored = _prepared(clip, as_json, options)
+    running.tell(edit.alter(output, how, **choice, options=stored), as_json)
+
+
+@click.command(epilog="Example: tam-edit render ball.edit -o finished.mp4")
+@click.argument("edit", type=click.Path(path_type=Path))
+@click.option("-o", "--output", required=True, help="The file to write; a folder or %05d name for pictures.")
+@edge_options
+@output_options
+@engine_options
+@json_option
+def render(edit: Path, output: str, as_json: bool, **options: Any) -> None:
+    """Write the clip under all effects that the project's edit.json lists, in one pass."""
+    from tam_edit.making import OutputOptions
+
+    stored = OutputOptions(options.pop("lossless"), options.pop("codec"), options.pop("crf"))
+    session = running.open_edit(edit, as_json, options)
+    running.tell(session.render(output, options=stored), as_json)
 
 
 def _prepared(clip: Path, as_json: bool, options: dict[str, Any]) -> tuple[Edit, dict[str, Any], OutputOptions]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tam_edit.cli import running
+from tam_edit.cli import looks, running
 from tam_edit.cli.options import choice_options, edge_options, engine_options, json_option, output_options
 
 
@@ -81,9 +81,11 @@ def review(
 
 @click.command(epilog="Example: tam-edit plan ball.edit remove")
 @click.argument("edit", type=click.Path(path_type=Path))
-@click.argument("effect", type=click.Choice(["remove", "replace", "track"]))
+@click.argument("effect", type=click.Choice(["remove", "replace", "alter", "render", "track"]))
 @click.option("-o", "--output", default="out.mp4", show_default=True, help="Where the result would go.")
 @click.option("--background", metavar="BG", help="For replace: the background meant.")
+@looks.look_options
+@looks.alteration_options
 @choice_options
 @edge_options
 @output_options
@@ -105,6 +107,7 @@ def plan(
     """Say what would run, what is reused, and why, without running it."""
     from tam_edit.making import OutputOptions
 
+    look, how = looks.look(options), looks.alteration(options)
     session = running.open_edit(edit, as_json, options)
     report = session.plan(
         effect,
@@ -112,6 +115,8 @@ def plan(
         background=background,
         objects=running.listed(objects),
         invert=invert,
+        look=look,
+        how=how,
         options=OutputOptions(lossless, codec, crf),
     )
     running.tell(report, as_json)
