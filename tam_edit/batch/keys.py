@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tam_edit.batch.jobs import EFFECTS, OVERWRITES
+from tam_edit.effects import ENDS, FITS, FOLLOWS, MATCHES
 
 _RATE = re.compile(r"\d{1,9}([./]\d{1,9})?")
-_BEHIND = re.compile(r"#[0-9a-fA-F]{6}|blur(:\d+(\.\d+)?)?|transparent")
+_EXACT = re.compile(r"\d{1,9}(\.\d{1,9}|/[1-9]\d{0,8})?")
+_COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
 class Wrong(ValueError):
@@ -122,9 +124,41 @@ def _numbers(value: Any, count: int, words: str) -> tuple[float, ...]:
     return tuple(float(item) for item in value)
 
 
-def is_path(background: str) -> bool:
-    """Whether a background is a file's or a project's path."""
-    return _BEHIND.fullmatch(background) is None
+def lists_of(check: Check, words: str) -> Check:
+    def all_of(value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list) or not value:
+            raise Wrong(words)
+        return tuple(check(item) for item in value)
+
+    return all_of
+
+
+def pair(value: Any) -> tuple[float, ...]:
+    return _numbers(value, 2, "[x, y] in pixels is needed")
+
+
+def colour(value: Any) -> str:
+    if not isinstance(value, str) or not _COLOUR.fullmatch(value):
+        raise Wrong("a colour is needed, such as #c02020")
+    return value
+
+
+def exactly(value: Any) -> str:
+    words = str(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else ""
+    if not _EXACT.fullmatch(words):
+        raise Wrong('a number is needed, such as 1.5 or "24000/1001"')
+    return words
+
+
+def part(value: Any) -> str:
+    sides = value.split(":") if isinstance(value, str) else []
+    if len(sides) != 2 or not all(not side or _EXACT.fullmatch(side) for side in sides):
+        raise Wrong('a part in seconds is needed, such as "2:7.5"')
+    return str(value)
+
+
+def or_auto(check: Check) -> Check:
+    return lambda value: value if value == "auto" else check(value)
 
 
 SOURCE: Mapping[str, Check] = {
@@ -154,6 +188,19 @@ OF_EFFECTS: Mapping[str, Check] = {
     "objects": names,
     "invert": yes,
     "background": text,
+    "fit": one_of(*FITS),
+    "scale": number(0.01, 100),
+    "offset": pair,
+    "trim": part,
+    "speed": exactly,
+    "at_end": one_of(*ENDS),
+    "match_colour": one_of(*MATCHES),
+    "grain": or_auto(number(0, 64)),
+    "follow": one_of(*FOLLOWS),
+    "recolour": colour,
+    "blur": or_auto(number(0.01, 1000)),
+    "pixelate": whole(1, 64),
+    "picture": path,
     "format": export_format,
     "lossless": yes,
     "crf": whole(0, 63),
@@ -188,5 +235,8 @@ PROMPT_KEYS: Mapping[str, Check] = {
     "box": box,
     "mask": path,
     "absent": yes,
+    "boxes": lists_of(box, "a list of boxes is needed, each [x0, y0, x1, y1]"),
+    "scribbles": lists_of(points, "a list of lines is needed, each a list of points [x, y]"),
+    "polish": yes,
     "candidate": whole(0, 2),
 }

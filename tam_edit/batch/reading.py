@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from tam_edit.batch import keys
-from tam_edit.batch.jobs import EFFECTS, Job, SaidInJob
+from tam_edit.batch.jobs import EFFECTS, Job, SaidInJob, look_of
 from tam_edit.batch.keys import BASE, COMMON, KEYS, PROMPT_KEYS, Wrong
 from tam_edit.batch.lines import LineIndex, Place
 from tam_edit.digest import digest_of
-from tam_edit.errors import ScriptError
+from tam_edit.effects import names_a_file
+from tam_edit.errors import ScriptError, UsageError
 from tam_edit.project import Project
 
 _FIELD = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
@@ -108,6 +109,8 @@ class _Reader:
         for name in sorted({"output", *kind.needed}):
             if name not in given:
                 self.fail((*at, name), f"is missing (effect {effect!r} needs it)")
+        if kind.one_of and len(kind.one_of & given.keys()) != 1:
+            self.fail(at, f"effect {effect!r} needs one of {', '.join(sorted(kind.one_of))}")
         by_clip = "clip" in given
         if by_clip == ("project" in given):
             self.fail(at, "name a clip or a project" if not by_clip else "name a clip or a project, not both")
@@ -118,6 +121,10 @@ class _Reader:
         source_key = "clip" if by_clip else "project"
         for found in self.matches(given[source_key], (*at, source_key), projects=not by_clip):
             self.jobs.append(self.job(found, at, given, by_clip=by_clip))
+            try:
+                look_of(self.jobs[-1])
+            except UsageError as error:
+                self.fail(at, str(error))
             self._places[len(self.jobs)] = at
 
     def job(self, source: Path, at: Place, given: Mapping[str, Any], *, by_clip: bool) -> Job:
@@ -159,7 +166,7 @@ class _Reader:
         """An option's value with its paths counted from the jobs file's folder."""
         if name == "weights":
             return {key: str(self.place(path)) for key, path in value.items()}
-        if name == "background" and keys.is_path(value):
+        if name == "picture" or (name == "background" and names_a_file(value)):
             return str(self.place(value))
         return value
 
@@ -254,11 +261,12 @@ class _Reader:
             kinds = [
                 bool(given.get("absent")),
                 "mask" in given,
-                bool(given.get("points") or given.get("negative") or given.get("box")),
+                bool({"points", "negative", "box", "boxes", "scribbles"} & {name for name in given if given[name]}),
             ]
             if sum(kinds) != 1:
-                self.fail(place, "say one thing: absent, a mask, or clicks (points, negative, box)")
-            if given.get("negative") and not (given.get("points") or given.get("box")):
+                self.fail(place, "say one thing: absent, a mask, or clicks (points, negative, box, boxes, scribbles)")
+            on_it = {"points", "box", "boxes", "scribbles"} & {name for name in given if given[name]}
+            if given.get("negative") and not on_it:
                 self.fail(place, "only what the object is not: add points on it or a box around it")
             key = (given.get("object", SaidInJob.object), given.get("frame", 0))
             if key in seen:

@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from tam_edit import __version__
-from tam_edit.batch import keys
 from tam_edit.batch.jobs import Job
 from tam_edit.digest import digest_of
-from tam_edit.engine.report import Report
+from tam_edit.effects import Alter, Pictured, Replace, located, names_a_file
+from tam_edit.engine.report import Report, json_text
 from tam_edit.errors import OutputUnwritable, TamEditError
 from tam_edit.project import SCRIPT_NAME, Project, write_whole
+from tam_edit.script import EditScript
 
 FORMAT, VERSION = "tam-edit result", 1
 _PICTURE_NUMBER = re.compile(r"%0?\d*d")
@@ -35,7 +36,7 @@ _WORDS = {
     "clip": "the clip changed",
     "effect": "the effect's options changed",
     "engines": "another engine would run",
-    "behind": "the background changed",
+    "behind": "the background or picture changed",
     "prompts": "the prompts in the jobs file changed",
     "version": "another version of tam-edit made it",
 }
@@ -95,7 +96,7 @@ def made_from(job: Job) -> dict[str, str]:
         "clip": digest_of(_stamps(project.source_path(script))),
         "effect": digest_of((job.effect, dict(job.options), dict(job.settings), dict(job.engine))),
         "engines": digest_of([engine.identity for engine in (engines.segmenter, engines.tracker, engines.inpainter)]),
-        "behind": digest_of(_behind(job)),
+        "behind": digest_of([_behind(place) for place in _files_behind(job, project, script)]),
         "prompts": prompts_digest(job),
         "version": __version__,
     }
@@ -147,7 +148,7 @@ def keep_result(job: Job, made: Mapping[str, str], report: Report, size_wh: Sequ
     }
     path = _record_path(job)
     folder.joinpath("results").mkdir(exist_ok=True)
-    write_whole(path, (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "surrogateescape"))
+    write_whole(path, (json_text(record, indent=2) + "\n").encode())
     return path
 
 
@@ -214,13 +215,25 @@ def _stamps(path: Path) -> list[tuple[str, int, int]]:
     return [(file.name, status.st_size, status.st_mtime_ns) for file in files for status in [file.stat()]]
 
 
-def _behind(job: Job) -> Any:
-    background = job.options.get("background")
-    if background is None or not keys.is_path(background):
-        return None
-    place = Path(background)
+def _files_behind(job: Job, project: Project, script: EditScript) -> list[Path]:
+    """Clips, pictures and projects that the effect puts into the picture."""
+    if job.effect != "render":
+        named = [job.options[name] for name in ("background", "picture") if name in job.options]
+        return [Path(name) for name in named if names_a_file(name)]
+    found = []
+    for effect in script.effects:
+        moved = located(effect, project.folder)
+        if isinstance(moved, Replace) and isinstance(moved.background, str) and names_a_file(moved.background):
+            found.append(Path(moved.background))
+        elif isinstance(moved, Alter) and isinstance(moved.how, Pictured):
+            found.append(Path(moved.how.path))
+    return found
+
+
+def _behind(place: Path) -> list[Any]:
+    """What a background is made from, as far as a look at it tells."""
     if not Project.is_one(place):
-        return _stamps(place)
+        return [_stamps(place)]
     project = Project(place)
     script = project.script()
     return [digest_of(script.to_json()), _stamps(project.source_path(script))]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tam_edit.batch.jobs import EFFECTS, Job, SaidInJob
 from tam_edit.batch.results import keep_result, made_from, prompts_digest, script_path
 from tam_edit.digest import digest_of
+from tam_edit.effects import located
 from tam_edit.engine.ledger import Decision
 from tam_edit.engine.report import Report, peak_rss_bytes
 from tam_edit.engine.runner import Runner, Watcher
@@ -22,6 +23,7 @@ from tam_edit.engine.store import Store
 from tam_edit.errors import Cancelled, OutputUnwritable, ScriptError, TamEditError
 from tam_edit.project import Project, write_whole
 from tam_edit.saying import Saying
+from tam_edit.script import EditScript
 from tam_edit.session import Edit
 from tam_edit.workbench import Surroundings, Workbench, source_digest
 
@@ -216,8 +218,7 @@ class Hands:
         note = folder / SAID_NAME
         if _read_said(note) != said:
             if job.script is not None:
-                objects = _script_of(job.script).objects
-                edit.bench.change(lambda script: dataclasses.replace(script, objects=objects))
+                edit.bench.change(_lent(job.script))
             for item in job.prompts:
                 edit.say(item.object, _saying(item))
             write_whole(note, json.dumps({"said": said}).encode())
@@ -235,8 +236,7 @@ class Hands:
         edit = Edit(bench)
         edit.override(**job.settings)
         if job.script is not None:
-            objects = _script_of(job.script).objects
-            bench.change(lambda script: dataclasses.replace(script, objects=objects))
+            bench.change(_lent(job.script))
         for item in job.prompts:
             with edit.pictures() as context:
                 prompt = prompt_of(_saying(item), item.object, bench, context)
@@ -312,19 +312,20 @@ def _follow_clip(edit: Edit, clip: Path) -> None:
         )
 
 
-def _script_of(path: str) -> Any:
-    """The script of a project or of an edit.json by itself."""
-    from tam_edit.script import EditScript
-
+def _lent(path: str) -> Callable[[EditScript], EditScript]:
+    """A change that takes objects and effects over from another script, its files counted from where that lies."""
     place = script_path(path)
     try:
-        return EditScript.parse(place.read_text(encoding="utf-8-sig"), str(place))
+        lender = EditScript.parse(place.read_text(encoding="utf-8-sig"), str(place))
     except (OSError, UnicodeDecodeError) as error:
         raise ScriptError(f"script {place} cannot be read ({error}): name an edit.json or a project") from error
+    effects = tuple(located(effect, place.parent.resolve()) for effect in lender.effects)
+    return lambda script: dataclasses.replace(script, objects=lender.objects, effects=effects)
 
 
 def _saying(item: SaidInJob) -> Saying:
-    return Saying(item.frame, item.points, item.negative, item.box, item.mask, item.absent, item.candidate)
+    given = {name: value for name, value in vars(item).items() if name != "object"}
+    return Saying(**given)
 
 
 def _read_said(path: Path) -> str | None:

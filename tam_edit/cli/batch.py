@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from tam_edit.cli import running
 from tam_edit.cli.options import ByteSize, json_option
 from tam_edit.errors import UsageError
 
@@ -86,4 +86,4 @@ def _tell(todo: Batch, warnings: tuple[str, ...], as_json: bool) -> None:
 
         found = estimate(todo.all)
         facts["estimate"] = {"seconds": found.seconds, "unknown": list(found.unknown), "reports": found.reports}
-    click.echo(json.dumps(facts, ensure_ascii=False))
+    running.tell_json(facts)

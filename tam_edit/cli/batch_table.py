@@ -48,7 +48,7 @@ class Board:
                 self._drawn = now
                 self._live.update(live_table(batch), refresh=True)
         elif self._lines and changed is not None and changed.state != "running":
-            self._console.print(Text(line(batch, changed)), highlight=False, soft_wrap=True)
+            self._console.print(_plain(line(batch, changed)), highlight=False, soft_wrap=True)
 
 
 def line(batch: Batch, item: Progress) -> str:
@@ -63,8 +63,8 @@ def line(batch: Batch, item: Progress) -> str:
 def live_table(batch: Batch) -> Group:
     """Jobs under way with their stage, rate and what is left; how many wait and have ended below."""
     table = Table(box=None, pad_edge=False)
-    for name in ("job", "effect", "state", "frames", "rate"):
-        table.add_column(name, justify="right" if name in ("frames", "rate") else "left")
+    for name in ("job", "effect", "state", "frames", "rate", "left"):
+        table.add_column(name, justify="right" if name in ("frames", "rate", "left") else "left")
     order = {"running": 0, "failed": 1, "stopped": 1, "waiting": 2}
     shown = sorted(batch.all, key=lambda item: order.get(item.state, 3))[:MOST_ROWS]
     for item in shown:
@@ -72,8 +72,15 @@ def live_table(batch: Batch) -> Group:
         state = told.stage if told else item.state
         frames = f"{told.done}/{told.total}" if told else ""
         rate = f"{item.rate:.1f}/s" if told and item.rate else ""
-        table.add_row(Text(item.job.name), item.job.effect, Text(state, STYLES.get(item.state, "")), frames, rate)
+        left = span_in_words((told.total - told.done) / item.rate) if told and item.rate else ""
+        style = STYLES.get(item.state, "")
+        table.add_row(_plain(item.job.name), item.job.effect, Text(state, style), frames, rate, left)
     return Group(table, Text(_caption(batch), style="dim"))
+
+
+def _plain(words: str) -> Text:
+    """Words as they can be printed: a file name may hold bytes that are no text."""
+    return Text("".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in words))
 
 
 def _caption(batch: Batch) -> str:
@@ -92,7 +99,7 @@ def print_summary(batch: Batch, console: Console | None = None) -> None:
         seconds = f"{item.outcome.seconds:.1f}" if item.outcome and item.tries else ""
         words = item.outcome.error if item.outcome and item.outcome.error else item.reason
         table.add_row(
-            Text(item.job.name), item.job.effect, Text(item.state, STYLES.get(item.state, "")), seconds, Text(words)
+            _plain(item.job.name), item.job.effect, Text(item.state, STYLES.get(item.state, "")), seconds, _plain(words)
         )
     console.print(table)
     if batch.plan.dry:
@@ -107,7 +114,9 @@ def _print_plans(batch: Batch, console: Console) -> None:
     for item in batch.all:
         if item.outcome is None or not item.outcome.report:
             continue
-        table = Table(box=None, pad_edge=False, title=Text(f"{item.job.name} {item.job.effect}"), title_justify="left")
+        table = Table(
+            box=None, pad_edge=False, title=_plain(f"{item.job.name} {item.job.effect}"), title_justify="left"
+        )
         for name in ("stage", "to run", "reused", "not yet known", "why"):
             table.add_column(name, justify="left" if name in ("stage", "why") else "right")
         for stage in item.outcome.report["stages"]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,7 +97,9 @@ def listed(text: str | None) -> list[str] | None:
 def tell(report: Report, as_json: bool, **facts: Any) -> None:
     """Print a run's report: one JSON object, or a table with what ran and what was reused."""
     if as_json:
-        click.echo(json.dumps({**report.to_json(), **facts}, ensure_ascii=False))
+        from tam_edit.engine.report import json_text
+
+        click.echo(json_text({**report.to_json(), **facts}))
         return
     from tam_edit.cli.tables import print_report
 
@@ -106,7 +107,9 @@ def tell(report: Report, as_json: bool, **facts: Any) -> None:
 
 
 def tell_json(facts: dict[str, Any]) -> None:
-    click.echo(json.dumps(facts, ensure_ascii=False))
+    from tam_edit.engine.report import json_text
+
+    click.echo(json_text(facts))
 
 
 def saying(options: dict[str, Any]) -> Saying:

@@ -58,7 +58,17 @@ class Report:
         }
 
     def to_text(self) -> str:
-        return json.dumps(self.to_json(), indent=2, ensure_ascii=False) + "\n"
+        return json_text(self.to_json(), indent=2) + "\n"
+
+
+def json_text(tree: Any, indent: int | None = None) -> str:
+    """JSON as people read it; in ASCII alone where a file name holds bytes that are no text: those cannot be printed."""
+    text = json.dumps(tree, indent=indent, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(tree, indent=indent)
+    return text
 
 
 def versions() -> dict[str, str]:

@@ -6,15 +6,18 @@ import dataclasses
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
+from PIL import Image
 
 from tam_edit import Edit
 from tam_edit.batch import running
-from tam_edit.batch.jobs import SaidInJob
+from tam_edit.batch.jobs import EFFECTS, SaidInJob
 from tam_edit.batch.pool import Kit, Pool, Task, shares_of_cores
 from tam_edit.batch.running import Batch, Plan, Progress, run_here
 from tam_edit.batch.work import Hands, Outcome, Told
+from tam_edit.effects import Alter, Choice, Pixelated, Replace
 from tests.batch.support import deadly, done, done_by_workers, greedy, job, project, quick, slow, states
 from tests.scenes import centre, write_clip
 
@@ -68,7 +71,7 @@ def test_options_engines_and_backgrounds_count_as_changes(folders: list[Path], t
     edged = dataclasses.replace(one, settings={"feather_px": 3.0})
     assert done([edged], dry=True).progress[1].reason == "the effect's options changed"
     write_clip(beach, frames=4)
-    assert done([one], dry=True).progress[1].reason == "the background changed"
+    assert done([one], dry=True).progress[1].reason == "the background or picture changed"
     record = next((folders[0] / "results").iterdir())
     record.write_text(record.read_text()[:-30])
     assert done([one], dry=True).progress[1].reason == "no result of it yet", "a broken record is none"
@@ -109,6 +112,36 @@ def test_a_script_can_be_lent_to_another_clip(folders: list[Path], tmp_path: Pat
     broken = dataclasses.replace(one, script=str(tmp_path / "nothing.json"))
     batch = done([broken])
     assert states(batch) == ["failed"] and "nothing.json" in batch.to_json()["jobs"][0]["error"]
+
+
+def test_every_effect_is_made_and_planned(folders: list[Path], tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8), (9, 99, 9)).save(tmp_path / "sign.png")
+    Edit.open(folders[0]).set_effects([Alter(Pixelated()), Replace("../sign.png", Choice(("ball",)))])
+    looks = {"background": str(tmp_path / "sign.png"), "fit": "tile", "offset": (3.0, 4.0), "grain": "auto"}
+    cases: list[tuple[str, dict[str, Any]]] = [
+        ("remove", {"crf": 20}),
+        ("replace", {**looks, "trim": "0:1", "speed": "3/2"}),
+        ("replace", {"background": "transparent", "objects": ("ball",)}),
+        ("alter", {"recolour": "#00ff00"}),
+        ("alter", {"blur": "auto"}),
+        ("alter", {"picture": str(tmp_path / "sign.png")}),
+        ("render", {"lossless": True}),
+        ("export", {"format": "mot"}),
+    ]
+    endings = {"lossless": ".mkv", "format": ".txt"}
+    jobs = []
+    for number, (effect, options) in enumerate(cases, start=1):
+        ending = next((endings[name] for name in options if name in endings), ".mp4")
+        ending = ".webm" if options.get("background") == "transparent" else ending
+        jobs.append(job(number, folders[0], effect=effect, options=options, output=str(tmp_path / f"{number}{ending}")))
+    assert {effect for effect, _ in cases} == set(EFFECTS)
+    assert set(states(done(jobs, dry=True))) == {"planned"}
+    made = done(jobs)
+    assert set(states(made)) == {"done"}, [item["error"] for item in made.to_json()["jobs"]]
+    assert set(states(done(jobs))) == {"unchanged"}
+    Image.new("RGB", (8, 8), (99, 9, 9)).save(tmp_path / "sign.png")
+    changed = [item.job.effect for item in done(jobs, dry=True).all if item.state == "planned"]
+    assert changed == ["replace", "alter", "render"]
 
 
 @pytest.mark.parametrize("rule", ["never", "ours"])

@@ -63,6 +63,31 @@ def test_words_json_and_statuses(call: Any, tmp_path: Path) -> None:
     assert json.loads(out)["planned"] and json.loads(out)["estimate"]["reports"] > 0
 
 
+def test_the_example(call: Any, tmp_path: Path) -> None:
+    (tmp_path / "clips").mkdir()
+    for name in ("one", "two"):
+        write_clip(tmp_path / "clips" / f"{name}.mp4", frames=12)
+    project(tmp_path, "ball")
+    project(tmp_path, "b\N{DOG FACE} 'q").rename(tmp_path / "b\udc80.edit")
+    path = tmp_path / "jobs.toml"
+    path.write_text((ROOT / "examples" / "jobs.toml").read_text())
+    status, out, err = call(path, "--json", "--workers", "2")
+    found = json.loads(out)
+    assert status == 0, [item["error"] for item in found["jobs"]]
+    assert [item["status"] for item in found["jobs"]] == ["done"] * 6
+    done_names = sorted(os.listdir(tmp_path / "done"))
+    assert done_names == [
+        "ball-alter.mp4",
+        "ball-remove.mp4",
+        "b\udc80-remove.mp4",
+        "one-replace.mp4",
+        "two-replace.mp4",
+    ]
+    assert len(list((tmp_path / "masks" / "ball").rglob("*.png"))) == 12
+    status, out, err = call(path)
+    assert status == 0 and "6 jobs: 6 unchanged" in out and "\nb\N{REPLACEMENT CHARACTER} " in out
+
+
 def test_wrong_usage(call: Any, tmp_path: Path) -> None:
     path = tmp_path / "jobs.toml"
     assert call(path)[0] == 1
