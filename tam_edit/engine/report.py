@@ -62,7 +62,7 @@ class Report:
 
 
 def json_text(tree: Any, indent: int | None = None) -> str:
-    """JSON as people read it; in ASCII alone where a file name holds bytes that are no text: those cannot be printed."""
+    """JSON as people read it; in ASCII alone where a file name holds bytes that are no text and cannot be printed."""
     text = json.dumps(tree, indent=indent, ensure_ascii=False)
     try:
         text.encode()
