@@ -95,7 +95,8 @@ def evaluate_tracking(
         start = None
         if prompted and segmenter is not None:
             picture, truth = sequence.picture(0), sequence.truth(0)
-            start, ious, clock = simulate_clicks(segmenter, picture, truth, clicks, box)
+            following = sequence.picture(1) if len(sequence) > 1 else None
+            start, ious, clock = simulate_clicks(segmenter, picture, truth, clicks, box, following)
             means = np.mean(ious, axis=0) if ious else np.zeros(0)
             row: dict[str, object] = {"sequence": sequence.name}
             row |= {f"IoU {name}": float(value) for name, value in zip(_prompts(clicks, box), means, strict=True)}

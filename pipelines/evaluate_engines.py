@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tam_edit.errors import EngineError
+from tam_edit.masks import Mask
 from tam_edit.models.weights import FoundWeights, require_for_engine
 from tam_edit.pipelines.evaluate_clock import own_version
 from tam_edit.pipelines.evaluate_inpainting import FillingEngine, telea, untouched
-from tam_edit.pipelines.evaluate_tracking import SegmentingEngine, TrackingEngine
+from tam_edit.pipelines.evaluate_tracking import Picture, Segment, SegmentingEngine, TrackingEngine
+
+if TYPE_CHECKING:
+    from tam_edit.models.sam import Embedding, SamSegmenter
 
 __all__ = ["filling_engine", "segmenting_engine", "telea", "tracking_engine", "untouched"]
 
 TRACKERS = ("classic", "xmem")
-SEGMENTERS = ("classic",)
+SEGMENTERS = ("classic", "sam")
 FILLERS = ("classic", "e2fgvi", "e2fgvi-hq", "telea")
 
 
@@ -33,13 +38,37 @@ def tracking_engine(name: str, weights: Mapping[str, Path] | None = None, device
     raise EngineError(f"no tracker called {name!r}: there are {', '.join(TRACKERS)}")
 
 
-def segmenting_engine(name: str) -> SegmentingEngine:
-    """The segmenter of that name; raises EngineError for an unknown one."""
+def segmenting_engine(name: str, weights: Mapping[str, Path] | None = None, device: str = "cpu") -> SegmentingEngine:
+    """The segmenter of that name; raises EngineError for an unknown one, and what tam_edit.models.weights raises."""
     if name == "classic":
         from tam_edit.models import classic
 
         return SegmentingEngine(name, own_version(), classic.segment)
+    if name == "sam":
+        from tam_edit.models import sam
+
+        weights_found = require_for_engine(name, weights)
+        segmenter = sam.SamSegmenter(sam.load(weights_found.path, device=device))
+        return SegmentingEngine(name, _version(weights_found), _with_one_look(segmenter))
     raise EngineError(f"no segmenter called {name!r}: there are {', '.join(SEGMENTERS)}")
+
+
+def _with_one_look(segmenter: SamSegmenter) -> Segment:
+    """SAM's best answer; a picture is embedded once, however many clicks it gets."""
+    seen: list[tuple[Picture, Embedding]] = []
+
+    def segment(
+        picture: Picture,
+        points: Sequence[tuple[float, float]],
+        labels: Sequence[int],
+        box: tuple[float, float, float, float] | None,
+        next_frame: Picture | None = None,  # noqa: ARG001 - SAM looks at one picture
+    ) -> Mask:
+        if not seen or seen[0][0] is not picture:
+            seen[:] = [(picture, segmenter.embed(picture))]
+        return segmenter.candidates(seen[0][1], points, labels, box=box)[0].mask
+
+    return segment
 
 
 def filling_engine(name: str, weights: Mapping[str, Path] | None = None, device: str = "cpu") -> FillingEngine:

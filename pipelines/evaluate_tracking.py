@@ -41,7 +41,7 @@ class TrackingEngine:
 
 @dataclass(frozen=True)
 class SegmentingEngine:
-    """A segmenter by name: `segment(frame, points=, labels=, box=)` gives a mask, bool [H, W]."""
+    """A segmenter by name: `segment(frame, points=, labels=, box=, next_frame=)` gives a mask, bool [H, W]."""
 
     name: str
     version: str
@@ -259,12 +259,18 @@ def evaluate_sequence(
 
 
 def simulate_clicks(
-    engine: SegmentingEngine, picture: Picture, truth: LabelMap, clicks: int, with_box: bool = False
+    engine: SegmentingEngine,
+    picture: Picture,
+    truth: LabelMap,
+    clicks: int,
+    with_box: bool = False,
+    next_frame: Picture | None = None,
 ) -> tuple[LabelMap, list[list[float]], Clock]:
     """What so many ideal clicks give for every object of frame 0: label map, IoU after each prompt, time spent.
 
     Each click goes to the centre of the largest error (of what is missing, or of what is too much): its pixel
-    farthest from the error's edge. with_box: the true box comes first and counts as the first prompt.
+    farthest from the error's edge. with_box: the true box comes first and counts as the first prompt. next_frame: the
+    engine may look at it too, as it may at work.
     """
     clock = Clock()
     found: dict[int, Mask] = {}
@@ -284,7 +290,7 @@ def simulate_clicks(
                 points.append(click[0])
                 signs.append(click[1])
             with clock:
-                mask = engine.segment(picture, points=list(points), labels=list(signs), box=box)
+                mask = engine.segment(picture, points=list(points), labels=list(signs), box=box, next_frame=next_frame)
             curve.append(jaccard(mask, wanted))
         found[label] = mask
         ious.append(curve)

@@ -217,7 +217,13 @@ def test_the_next_correction_is_where_doubt_gathers() -> None:
     assert propose([1.0, 0.5, 0.1], [0, 2]) == 1
 
 
-def disks(picture: np.ndarray, points: Sequence[tuple[int, int]], labels: Sequence[int], box: object) -> np.ndarray:
+def disks(
+    picture: np.ndarray,
+    points: Sequence[tuple[int, int]],
+    labels: Sequence[int],
+    box: object,
+    next_frame: np.ndarray | None = None,
+) -> np.ndarray:
     mask = np.zeros(picture.shape[:2], bool)
     if box is not None:
         x0, y0, x1, y1 = box  # type: ignore[misc]

@@ -97,7 +97,7 @@ def evaluate(
                 corrections=corrections,
                 clicks=clicks,
                 box=box,
-                segmenter=engines.segmenting_engine(segmenter) if clicks or box else None,
+                segmenter=engines.segmenting_engine(segmenter, named, device) if clicks or box else None,
                 include_ends=include_ends,
                 save=save_masks,
                 told=_told,
