@@ -7,7 +7,7 @@ import numpy as np
 from tam_edit.clip import FrameSpan
 from tam_edit.engine.stage import FrameSeries, Product, Stage, Unit, packed_product, record_digests
 from tam_edit.engine.store import Record
-from tam_edit.masks import Mask, pack_label_map, unpack_label_map
+from tam_edit.masks import LabelMap, Mask, MaskTube, pack_label_map, unpack_label_map
 from tam_edit.pipelines.blobs import BlobCache
 from tam_edit.pipelines.context import Context, Rgb
 from tam_edit.pipelines.propagate import Tubes
@@ -38,6 +38,19 @@ def shadows(context: Context, tubes: Tubes, labels: tuple[int, ...]) -> FrameSer
         return np.asarray(unpack_label_map(cache.frames(record)[place]) > 0)
 
     return FrameSeries(digests, load)
+
+
+def shadow_tube(context: Context, tubes: Tubes, labels: tuple[int, ...]) -> MaskTube:
+    """The shadows as a tube of one object, "shadow"."""
+    found = shadows(context, tubes, labels)
+    width, height = context.source.size_wh
+
+    def load(frame: int) -> LabelMap:
+        if found.digests.get(frame) is None:
+            return np.zeros((height, width), np.uint8)
+        return found.load(frame).astype(np.uint8)
+
+    return MaskTube(("shadow",), context.source.frames, (width, height), load)
 
 
 def _chunk(

@@ -22,6 +22,8 @@ Rgb = NDArray[np.uint8]
 # Colours far apart that also differ in lightness, after Okabe and Ito (2008).
 COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167))
 TINT = 0.45
+SHADOW_COLOUR = (255, 0, 255)
+STRIPE_PX = 3
 MARGIN_PX = 6
 CAPTION_PX = 22
 
@@ -40,6 +42,25 @@ def overlay(rgb: Rgb, masks: Mapping[str, Mask]) -> Rgb:
     return result
 
 
+def hatched(rgb: Rgb, mask: Mask) -> Rgb:
+    """A picture with stripes where the mask is: what is taken along with an object."""
+    rows, columns = np.indices(mask.shape)
+    stripes = mask & ((rows + columns) // STRIPE_PX % 2 == 0)
+    result = rgb.copy()
+    result[stripes] = SHADOW_COLOUR
+    return result
+
+
+def foot_shadow(rgb: Rgb, masks: Mapping[str, Mask]) -> Mask:
+    """Dark ground at the foot of what is masked, bool [H, W]."""
+    from tam_edit.models.classic import shadowed
+
+    together = np.zeros(rgb.shape[:2], bool)
+    for mask in masks.values():
+        together |= mask
+    return np.asarray(shadowed(rgb, together) & ~together)
+
+
 def write_overlay(
     edit: Edit,
     frame: int,
@@ -48,9 +69,16 @@ def write_overlay(
     points: Sequence[Sequence[float]] = (),
     negative: Sequence[Sequence[float]] = (),
 ) -> None:
-    """Write a frame with masks and clicks (green: the object, red: not) drawn in, as a PNG."""
+    """Write a frame with masks and clicks (green: the object, red: not) drawn in, as a PNG.
+
+    With the setting shadow "auto" also, hatched, what may be the objects' shadow: which of it goes where they go is
+    known after tracking only (`write_review_sheet`).
+    """
     with edit.pictures() as context:
-        drawn = overlay(context.rgb(frame), masks)
+        rgb = context.rgb(frame)
+    drawn = overlay(rgb, masks)
+    if edit.bench.settings.shadow == "auto":
+        drawn = hatched(drawn, foot_shadow(rgb, masks))
     radius = max(3, round(min(drawn.shape[:2]) / 90))
     for found, colour in ((points, (0, 200, 0)), (negative, (220, 0, 0))):
         for x, y in found:
@@ -61,12 +89,15 @@ def write_overlay(
 
 
 def write_review_sheet(edit: Edit, doubts: Sequence[Doubt], path: Path, columns: int = 3) -> None:
-    """Write the doubtful frames with their masks as one contact sheet."""
+    """Write the doubtful frames with their masks, and the shadows that removal takes along, as one contact sheet."""
     tube = edit.track()
+    shadows = edit.shadows() if edit.bench.settings.shadow == "auto" else None
     cells = []
     with edit.pictures() as context:
         for doubt in doubts:
             drawn = overlay(context.rgb(doubt.frame), {doubt.object: tube[doubt.object][doubt.frame]})
+            if shadows is not None:
+                drawn = hatched(drawn, shadows["shadow"][doubt.frame])
             cells.append((f"{doubt.frame}: {doubt.object}, trust {doubt.trust:.2f}, {doubt.why}", drawn))
     write_png(path, contact_sheet(cells, columns))
 

@@ -263,6 +263,18 @@ class Edit:
 
         return self.bench.run("track", work)
 
+    def shadows(self) -> MaskTube:
+        """What `remove` takes along as shadows of all objects with the setting shadow "auto": masks["shadow"][120]."""
+
+        def work(context: Context, engines: Engines) -> MaskTube:
+            from tam_edit.pipelines.matte_shadow import shadow_tube
+            from tam_edit.pipelines.recipes import tubes
+
+            labels = tuple(range(1, len(self.script.names) + 1))
+            return shadow_tube(context, tubes(context, self.bench.effective, engines), labels)
+
+        return self.bench.run("shadows", work, keep=False)
+
     def remove(
         self,
         output: str | Path,

@@ -13,11 +13,14 @@ from tam_edit.models.matting.contour import Floats, coverage
 NOISE = 1e-4
 """Variance of colours (0..1) below which differences are taken for noise: the filter's epsilon."""
 
-MOST_WRONG = 0.06
+MOST_WRONG = 0.04
 """Mean error about clear pixels at which the fit counts for a third."""
 
 LOW, HIGH = 0.2, 0.8
 """What the linear fit gives for pure background and pure foreground: it never quite reaches 0 and 1."""
+
+TELLS_LITTLE, TELLS_MUCH = 0.2, 0.5
+"""Shares of alpha's variance around that colours explain, from which on they begin to count and count fully."""
 
 TRUST_IN_BAND = 0.05
 _PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
@@ -54,13 +57,14 @@ def refined(distance: Floats, rgb: NDArray[np.uint8], band_px: int) -> Floats:
     # What is added must not be found in the background around, what is taken away not in the object.
     mistaken = np.where(change > 0, wrong[..., 0], wrong[..., 1])
     trust = np.exp(-np.square(mistaken / np.float32(MOST_WRONG)))
+    trust *= np.clip((lines[..., 4] - np.float32(TELLS_LITTLE)) / np.float32(TELLS_MUCH - TELLS_LITTLE), 0, 1)
     # Full weight near the contour, none at the band's edge.
     trust *= np.clip(2 - np.abs(distance) / np.float32(band_px / 2), 0, 1)
     return np.asarray(plain + trust * change, np.float32)
 
 
 def _applied(lines: Floats, guide: Floats) -> Floats:
-    """Alpha from colours [h, w, 3] by slopes and offsets [h, w, 4], stretched to 0..1."""
+    """Alpha from colours [h, w, 3] by slopes and offsets, stretched to 0..1."""
     fitted = lines[..., 3].copy()
     for channel in range(3):
         fitted += lines[..., channel] * guide[..., channel]
@@ -72,7 +76,7 @@ def _wrong(fitted: Floats, distance: Floats, band_px: int, radius: int) -> Float
     box = (2 * radius + 1, 2 * radius + 1)
     found = []
     for side, sign in ((fitted, 1), (1 - fitted, -1)):
-        clear = np.clip(sign * distance / np.float32(band_px / 2) - np.float32(0.5), 0, 1)
+        clear = np.clip(sign * distance / np.float32(band_px / 2) - 1, 0, 1)
         mass = cv2.blur(clear, box)
         # Where no clear pixel is near there is nothing to go by.
         mean = (cv2.blur(clear * side, box) + np.float32(0.001)) / (mass + np.float32(0.001))
@@ -81,7 +85,7 @@ def _wrong(fitted: Floats, distance: Floats, band_px: int, radius: int) -> Float
 
 
 def _local_lines(guide: Floats, distance: Floats, band_px: int, radius: int) -> Floats:
-    """Slopes for three channels and an offset, [h, w, 4], of alpha as a linear function of the colours around."""
+    """Alpha as a linear function of the colours around, [h, w, 5]: three slopes, offset, share of variance told."""
     target = coverage(distance)
     # Pixels near the contour may be on either side or a mix of both: they hardly count.
     sure = np.clip(np.abs(distance) / np.float32(band_px / 2), 0, 1)
@@ -104,7 +108,8 @@ def _local_lines(guide: Floats, distance: Floats, band_px: int, radius: int) -> 
     offset = level - (slope * centre).sum(axis=2, dtype=np.float32)
     # Windows in which colours tell more have more to say about the pixels that they share.
     vote = share * share * np.sqrt(np.maximum(spread, 0)) + np.float32(1e-4)
-    lines = np.concatenate([slope, offset[..., None]], axis=2)
+    # blur takes any number of channels.
+    lines = np.concatenate([slope, offset[..., None], share[..., None]], axis=2)
     return np.asarray(mean(lines * vote[..., None]) / mean(vote)[..., None], np.float32)
 
 

@@ -155,6 +155,10 @@ engine_options = stacked(
     ),
 )
 
+shadow_option = click.option(
+    "--shadow", type=click.Choice(["auto", "none"]), help="Whether removal takes the object's shadow along."
+)
+
 edge_options = stacked(
     click.option(
         "--dilate", "dilate_px", type=click.IntRange(0, 500), metavar="PX", help="Grow the masks by so many pixels."
@@ -172,9 +176,7 @@ edge_options = stacked(
     ),
     click.option("--smooth/--no-smooth", default=None, help="Hold edges still in time (usual), or not."),
     click.option("--mend/--no-mend", default=None, help="Fill small holes and leave out specks (usual), or not."),
-    click.option(
-        "--shadow", type=click.Choice(["auto", "none"]), help="Whether removal takes the object's shadow along."
-    ),
+    shadow_option,
 )
 
 output_options = stacked(

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from tam_edit.cli import running
-from tam_edit.cli.options import engine_options, json_option, prompt_options, source_options
+from tam_edit.cli.options import engine_options, json_option, prompt_options, shadow_option, source_options
 
 
 @click.command(epilog="Example: tam-edit new clip.mp4 ball.edit")
@@ -58,6 +58,7 @@ def new(clip: Path, edit: Path, frame_rate: str | None, allow_truncated: bool, a
 @click.option(
     "--preview", type=click.Path(path_type=Path), metavar="PNG", help="Write a picture with the mask drawn in."
 )
+@shadow_option
 @engine_options
 @json_option
 def mark(edit: Path, name: str, preview: Path | None, as_json: bool, **options: Any) -> None:

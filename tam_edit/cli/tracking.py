@@ -8,7 +8,14 @@ from typing import Any
 import click
 
 from tam_edit.cli import looks, running
-from tam_edit.cli.options import choice_options, edge_options, engine_options, json_option, output_options
+from tam_edit.cli.options import (
+    choice_options,
+    edge_options,
+    engine_options,
+    json_option,
+    output_options,
+    shadow_option,
+)
 
 
 @click.command(epilog="Example: tam-edit track ball.edit --frames 0:200")
@@ -34,6 +41,7 @@ def track(edit: Path, names: tuple[str, ...], frames: str | None, as_json: bool,
 @click.option("--sheet", type=click.Path(path_type=Path), metavar="PNG", help="Write the frames as one picture.")
 @click.option("--limit", type=click.IntRange(1), metavar="K", help="At most so many.")
 @click.option("--threshold", type=click.FloatRange(0, 1), help="Trust below which a frame is doubtful.")
+@shadow_option
 @engine_options
 @json_option
 def review(
