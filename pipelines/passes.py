@@ -187,6 +187,7 @@ class Passes:
             "objects": journey.labels,
             "cuts": [frame - chunk[0] for frame in chunk if self._is_cut(frame, journey.step)],
             "refined": [abs(frame - chunk[0]) for frame in refined],
+            "doubtful below": DOUBTFUL_BELOW,
         }
         span = FrameSpan(min(chunk), max(chunk) + 1)
         return Unit(STAGE, span, settings, reads, "forward" if journey.step > 0 else "backward", self.round)

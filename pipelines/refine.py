@@ -105,6 +105,7 @@ def refine(context: Context, found: Tubes, keys: Keyframes, segmenter: Segmenter
     masks: dict[int, dict[int, RefinedMask]] = {}
     unknown: list[FrameSpan] = []
     kept: list[tuple[str, int]] = []
+    told: list[dict[str, Any]] = []
     refused: dict[str, list[tuple[str, int]]] = {}
     asked = [(section, _chosen(context, section, found, keys)) for section in _sections(found, keys)]
     context.runner.stage(STAGE.name, sum(len(doubts or ()) for _, doubts in asked))
@@ -117,6 +118,8 @@ def refine(context: Context, found: Tubes, keys: Keyframes, segmenter: Segmenter
             continue
         for doubt, (key, record) in answers:
             name = names[doubt.label - 1]
+            if record is not None:
+                told.append({"object": name, "frame": doubt.frame, "tracked_trust": doubt.trust, **record.facts})
             if record is None or not record.facts["accepted"]:
                 refused.setdefault(record.facts["why"] if record else "", []).append((name, doubt.frame))
                 continue
@@ -124,6 +127,8 @@ def refine(context: Context, found: Tubes, keys: Keyframes, segmenter: Segmenter
             mask = Accepted(context, key, record.frames[0], trust=record.facts["trust"])
             masks.setdefault(doubt.frame, {})[doubt.label] = mask
     _tell(context, kept, refused)
+    if told:
+        context.runner.ledger.facts["refined"] = told
     return Refinements(masks, tuple(unknown))
 
 
@@ -181,7 +186,7 @@ def _stretches(trust: Mapping[int, float]) -> Iterator[list[int]]:
 def _answer(
     context: Context, found: Tubes, doubt: _Doubt, segmenter: Any, names: Sequence[str]
 ) -> tuple[str, Record | None]:
-    """The record of one question, under its key ("" while that is not known)."""
+    """One question: its key, and its record or None in a plan."""
     frame, rules = doubt.frame, segmenter.rules
     ahead = [frame + 1] if segmenter.looks_ahead and frame + 1 in context.shot_of(frame) else []
     unit = Unit(
@@ -223,13 +228,13 @@ def _judged(context: Context, label_map: LabelMap, doubt: _Doubt, segmenter: Any
         if not lacks:
             packed = pack_label_map(mask.astype(np.uint8))
             trust = {**values, "combined": min(values.values())}
-            return Product([digest_bytes(packed)], {"mask": packed}, {"accepted": True, "trust": trust})
+            return Product([digest_bytes(packed)], {"mask": packed}, {"accepted": True, "why": "", "trust": trust})
         reasons.append((lacks, values))
     return _refused(*reasons[0]) if reasons else _refused("the segmenter finds nothing", {})
 
 
 def _refused(why: str, values: Mapping[str, float]) -> Product:
-    return Product([digest_of((NOTHING, why))], {}, {"accepted": False, "why": why, "values": dict(values)})
+    return Product([digest_of((NOTHING, why))], {}, {"accepted": False, "why": why, "trust": dict(values)})
 
 
 def _fitting(probes: Probes, tracked: Mask) -> tuple[tuple[tuple[float, float], ...], tuple[tuple[float, float], ...]]:

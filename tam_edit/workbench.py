@@ -142,7 +142,7 @@ class Workbench:
                     peak_rss_bytes=peak_rss_bytes(),
                     warnings=runner.ledger.warnings,
                     error=None if error is None else str(error),
-                    facts=self.facts,
+                    facts={**self.facts, **runner.ledger.facts},
                 )
                 if keep and self.project is not None:
                     with contextlib.suppress(TamEditError):  # a full disk must not hide the run's own error

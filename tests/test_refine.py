@@ -148,6 +148,12 @@ def test_an_accepted_answer_mends_the_frames_on_both_sides(
     assert right(tube) == expected
     assert list(frames_run(edit.report, "refine")) == [first, 79]
     assert f"refined 2 masks: ball at frames {first}, 79" in edit.report.warnings
+    told = edit.report.to_json()["refined"]
+    assert [(item["object"], item["frame"], item["accepted"]) for item in told] == [
+        ("ball", first, True),
+        ("ball", 79, True),
+    ]
+    assert told[0]["trust"]["score"] == 0.9 and told[0]["tracked_trust"] < 0.5
     # It was asked with the tracked mask and with points that agree with it.
     for prompt, frame in zip(segmenter.asked, (first, 79), strict=True):
         assert prompt.prior is not None and 0 < prompt.prior.mask().sum() < truth(frame).sum()

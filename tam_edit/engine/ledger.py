@@ -63,6 +63,8 @@ class Ledger:
     """Grows while a run or a plan goes through its units."""
 
     decisions: list[Decision] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What stages add to the report beside what ran, by name; plain JSON."""
     _warned: dict[str, set[int]] = field(default_factory=dict)
 
     def note(self, decision: Decision) -> None:
