@@ -17,6 +17,7 @@ from typing import Any, Literal, NoReturn
 
 from tam_edit.batch.jobs import Job
 from tam_edit.batch.work import Hands, Outcome, Told
+from tam_edit.errors import EngineError
 
 STOP_S = 10.0
 """How long a worker may take to stop by itself before it is killed; finished chunks are on disk in either case."""
@@ -64,7 +65,10 @@ class Worker:
         self.process: BaseProcess = context.Process(
             target=_work, args=(theirs, watched, kit, tuple(cores)), name="tam-edit-worker", daemon=True
         )
-        self.process.start()
+        try:
+            self.process.start()
+        except OSError as error:
+            raise EngineError(f"no worker can be started ({error.strerror}): take fewer --workers") from error
         theirs.close()
         watched.close()
         self.task: Task | None = None

@@ -107,7 +107,7 @@ def test_a_batch_goes_on_from_the_far_store(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_an_object_server(tmp_path: Path) -> None:
+def test_an_object_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Against moto's server, which speaks S3; needs moto[server] and s3fs (not in the dev extra: sixty packages)."""
     pytest.importorskip("s3fs")
     server = pytest.importorskip("moto.server").ThreadedMotoServer(port=0)
@@ -116,10 +116,11 @@ def test_an_object_server(tmp_path: Path) -> None:
         import fsspec
 
         host, port = server.get_host_and_port()
+        # What FSSPEC_S3_ENDPOINT_URL and its like say to a command.
         options = {"endpoint_url": f"http://{host}:{port}", "key": "k", "secret": "s"}
-        files = fsspec.filesystem("s3", **options)
-        files.mkdir("bucket")
-        tiers = [RemoteTier(files, "bucket/store", "s3://bucket/store") for _ in range(2)]
+        monkeypatch.setitem(fsspec.config.conf, "s3", options)
+        fsspec.filesystem("s3").mkdir("bucket")
+        tiers = [RemoteTier.of("s3://bucket/store") for _ in range(2)]
         record = Store(tmp_path / "a", remote=tiers[0]).put(KEY, ["d"], {"frames": b"bytes" * 1000})
         there = Store(tmp_path / "b", remote=tiers[1])
         assert there.record(KEY) == record and there.blob(record, "frames") == b"bytes" * 1000
