@@ -24,7 +24,6 @@ from tam_edit.settings import Settings
 if TYPE_CHECKING:
     from tam_edit.models.weights import FoundWeights
 
-SAM_SIDE_PX = 1024
 Box = tuple[float, float, float, float]
 
 SEGMENTERS = ("classic", "sam")
@@ -166,7 +165,7 @@ class SamSegmenting:
         else:
             prior, points = None, clicked(prompt)
             if prompt.prior is not None and not prompt.boxes:  # several boxes say anew where all of it is
-                prior = sam.mask_logits(prompt.prior.mask(), embedding.size_hw, SAM_SIDE_PX)
+                prior = sam.mask_logits(prompt.prior.mask(), embedding.size_hw, self._loaded().side)
             found = self._loaded().candidates(
                 embedding,
                 points=[*points, *prompt.negative],

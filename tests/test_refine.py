@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tam_edit import Edit, errors
+from tam_edit import Edit, cli, errors
 from tam_edit.clip import FrameSpan
 from tam_edit.engine.report import Report, frames_run
 from tam_edit.masks import Mask, MaskTube
@@ -19,6 +21,7 @@ from tam_edit.pipelines.engines import Engines
 from tam_edit.pipelines.keyframes import Candidate
 from tam_edit.pipelines.refine import LONGEST, NEAR, Rules
 from tam_edit.script import Prompt
+from tam_edit.settings import Settings
 from tests.scenes import BLUE, RED, MeanFilling, centre, like, truth, write_clip
 
 TIRES = 10
@@ -324,3 +327,56 @@ def test_the_setting_lies_in_the_script(segmenter: AnsweringSegmenter, ball_clip
     path.write_text(path.read_text().replace('"never"', '"sometimes"'))
     with pytest.raises(errors.ScriptError, match=r"settings: refine 'sometimes'"):
         edit.track()
+
+
+def test_the_command_line_says_what_was_refined(
+    segmenter: AnsweringSegmenter,
+    ball_clip: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    edit = marked(ball_clip, tmp_path / "ball.edit", 0)
+    segmenter.rules = Rules(0.8, 0.85, 0.4, by_itself=False)
+
+    def call(*words: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["tam-edit", *words])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert not ended.value.code
+        said = capfd.readouterr()
+        return said.out + said.err
+
+    folder = str(tmp_path / "ball.edit")
+    assert "refined" not in call("track", folder)
+    assert "refined 2 masks: ball at frames" in call("track", folder, "--refine", "always")
+    assert "refined" not in call("track", folder, "--refine", "never")
+    out = call("remove", folder, "--refine", "always", "-o", str(tmp_path / "a.mp4"))
+    assert "refined 2 masks" in out
+    assert edit.script.settings.refine == "auto", "an option of one run stays out of the script"
+
+
+def test_sam_is_asked_with_what_it_saw_before(monkeypatch: pytest.MonkeyPatch, ball_clip: Path, tmp_path: Path) -> None:
+    """Small random weights: its answers are worth nothing, and so all are left; each frame is looked at once."""
+    import torch
+
+    from tam_edit.pipelines import engines
+    from tests.sam.support import small_sam
+
+    weights = tmp_path / "small.pth"
+    torch.save(small_sam().state_dict(), weights)
+    options = engines.EngineOptions(weights={"sam-vit-b": weights})
+    whole = engines.resolve(Settings(segmenter="sam", tracker="classic", inpainter="classic"), options)
+    made = dataclasses.replace(whole, tracker=TiringTracking())
+    monkeypatch.setattr("tam_edit.pipelines.engines.resolve", lambda settings, options: made)
+    edit = Edit.create(ball_clip, tmp_path / "sam.edit")
+    edit.mark("ball", mask=truth(0))
+    tube = edit.track()
+    assert right(tube) == set(range(TIRES + 1))
+    assert edit.report.stage("embed").frames_run == edit.report.stage("refine").frames_run == 2
+    told = edit.report.to_json()["refined"]
+    assert [item["accepted"] for item in told] == [False, False] and all(item["why"] for item in told)
+    edit.mark("ball", frame=3, mask=truth(3))
+    edit.track()
+    asked = edit.report.stage("embed")
+    assert asked.frames_reused + asked.frames_run == edit.report.stage("refine").frames_run

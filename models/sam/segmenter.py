@@ -69,6 +69,11 @@ class SamSegmenter:
     def __init__(self, network: SamNetwork) -> None:
         self._network = network
 
+    @property
+    def side(self) -> int:
+        """The side of the square that frames are brought to, in pixels; mask logits have a quarter of it."""
+        return self._network.side
+
     def embed(self, frame: NDArray[np.uint8]) -> Embedding:
         """Encode a frame (RGB uint8 [H, W, 3]); the slow part, once for each frame. Raises UsageError.
 

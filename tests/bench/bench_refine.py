@@ -11,8 +11,13 @@ import numpy as np
 
 from tam_edit import Edit
 from tam_edit.masks import MaskTube
+from tam_edit.models.probes import surest_points
 from tam_edit.pipelines.evaluate_dataset import AnnotatedSequence, read_davis
+from tam_edit.pipelines.keyframes import propose
 from tam_edit.pipelines.metrics import jaccard
+from tam_edit.pipelines.passes import PROBES
+from tam_edit.pipelines.recipes import tubes
+from tam_edit.script import Prompt, StoredMask
 
 DAVIS = Path(__file__).resolve().parents[3] / "shared/footage/davis"
 
@@ -26,7 +31,9 @@ def main() -> None:
     if not DAVIS.is_dir():
         sys.exit(f"no footage at {DAVIS}: nothing to measure")
     with tempfile.TemporaryDirectory() as folder:
-        measure(read_davis(DAVIS, chosen.names, objects=chosen.objects), chosen.work or Path(folder))
+        sequences = read_davis(DAVIS, chosen.names, objects=chosen.objects)
+        measure(sequences, chosen.work or Path(folder))
+        ask(sequences, chosen.work or Path(folder))
 
 
 def measure(sequences: list[AnnotatedSequence], work: Path) -> None:
@@ -51,6 +58,45 @@ def measure(sequences: list[AnnotatedSequence], work: Path) -> None:
     print(f"| mean | {means[0]:.3f} | {means[1]:.3f} | {means[1] - means[0]:+.3f} | | | | |")
 
 
+def ask(sequences: list[AnnotatedSequence], work: Path, most: int = 5, apart: int = 7) -> None:
+    """The segmenter's answers on the least trusted frames of each sequence, whatever their trust."""
+    print("\n| sequence | frames asked | IoU, tracked | IoU, answered | better answers | of these found by its score |")
+    print("|---|---|---|---|---|---|")
+    rows = []
+    for sequence in sequences:
+        edit = opened(sequence, work)
+        edit.override(refine="never")
+        edit.track()
+        with edit.pictures() as context:
+            engines = edit.bench.engines()
+            found = tubes(context, edit.bench.effective, engines)
+            trust = {frame: parts[1]["combined"] for frame, parts in found.trust.items() if frame and 1 in parts}
+            chosen: list[int] = []
+            for frame in sorted(trust, key=lambda at: (trust[at], at)):
+                if len(chosen) < most and all(abs(frame - other) >= apart for other in chosen):
+                    chosen.append(frame)
+            for frame in sorted(chosen):
+                tracked, wanted = found.maps.load(frame) == 1, sequence.truth(frame) == sequence.truth(0).max()
+                inside, outside = surest_points(tracked, *2 * [tracked.astype(np.float32) * 0.8 + 0.1], PROBES)
+                points, negative = (tuple((float(x), float(y)) for x, y in near.tolist()) for near in (inside, outside))
+                if not points:
+                    continue
+                prompt = Prompt(points=points, negative=negative, prior=StoredMask.of(tracked))
+                answer = propose(context, frame, prompt, engines.segmenter)[0]
+                sure = answer.score >= engines.segmenter.rules.score_from
+                rows.append((sequence.name, jaccard(tracked, wanted), jaccard(answer.mask, wanted), sure))
+        print(_row(sequence.name, [row[1:] for row in rows if row[0] == sequence.name]), flush=True)
+    print(_row("all", [row[1:] for row in rows]))
+
+
+def _row(name: str, rows: list[tuple[float, float, bool]]) -> str:
+    tracked, answered = (np.mean([row[at] for row in rows]) for at in (0, 1))
+    better = [row for row in rows if row[1] > row[0]]
+    return (
+        f"| {name} | {len(rows)} | {tracked:.3f} | {answered:.3f} | {len(better)} | {sum(row[2] for row in better)} |"
+    )
+
+
 def opened(sequence: AnnotatedSequence, work: Path) -> Edit:
     """A project of the sequence's pictures with the truth of frame 0 marked; one from before is used again."""
     folder = work / f"{sequence.name}.edit"
@@ -66,8 +112,6 @@ def opened(sequence: AnnotatedSequence, work: Path) -> Edit:
 
 def refined_frames(edit: Edit) -> list[int]:
     """The frames on which a mask was refined, as their trust tells."""
-    from tam_edit.pipelines.recipes import tubes
-
     bench = edit.bench
     with bench.context(bench.runner(dry=True)) as context:
         trust = tubes(context, bench.effective, bench.engines()).trust
