@@ -1,8 +1,8 @@
 """How well trust finds the frames that are wrong, and what correcting them gains: the classic engine on true masks.
 
-python -m tests.bench.bench_review trust [--plot PNG]        trust against true J, frame by frame, of one pass
+python -m tests.bench.bench_review [trust] [--plot PNG]      trust against true J, frame by frame, of one pass
 python -m tests.bench.bench_review corrections [--most 5]    J after corrections at frames chosen in several ways
-Both take --dataset DAVIS_ROOT, --sequence NAME (repeatable) and -o FILE.json.
+Both take --dataset DAVIS_ROOT, --sequence NAME (repeatable) and -o FILE.json; the second one takes --half.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class Pass:
 class Corrected:
     """A project for one sequence whose first object is known on frame 0, and true masks to correct it with."""
 
-    def __init__(self, sequence: AnnotatedSequence, folder: Path) -> None:
-        self.sequence = sequence
+    def __init__(self, sequence: AnnotatedSequence, folder: Path, half: bool = False) -> None:
+        self.sequence = sequence = halved(sequence, folder / "half") if half else sequence
         settings = Settings(segmenter="classic", tracker="classic", refine="never")
         self.edit = Edit.create(sequence.pictures[0].parent, folder / sequence.name, settings=settings)
         self.mark(0)
@@ -71,6 +71,21 @@ class Corrected:
             [trust[frame] for frame in range(count)],
             tuple(sorted(self.edit.script.objects[0].prompts)),
         )
+
+
+def halved(sequence: AnnotatedSequence, folder: Path) -> AnnotatedSequence:
+    """The sequence at half its width and height, as files in a folder."""
+    pictures, truths = [], []
+    for kind in ("pictures", "truth"):
+        (folder / kind).mkdir(parents=True)
+    for index in range(len(sequence)):
+        picture = Image.fromarray(sequence.picture(index))
+        size = (picture.width // 2, picture.height // 2)
+        pictures.append(folder / f"pictures/{sequence.stem(index)}.png")
+        picture.resize(size, Image.Resampling.BOX).save(pictures[-1])
+        truths.append(folder / f"truth/{sequence.stem(index)}.png")
+        Image.fromarray(sequence.truth(index)).resize(size, Image.Resampling.NEAREST).save(truths[-1])
+    return AnnotatedSequence(sequence.name, tuple(pictures), tuple(truths))
 
 
 def doubted(found: Pass) -> int:
@@ -110,13 +125,13 @@ WAYS: dict[str, Callable[[Pass], int]] = {
 }
 
 
-def corrections(chosen: Sequence[AnnotatedSequence], most: int) -> dict[str, Any]:
+def corrections(chosen: Sequence[AnnotatedSequence], most: int, half: bool) -> dict[str, Any]:
     """J of every sequence after 0, 1, .. corrections, one after the other, by each way of choosing frames."""
     found: dict[str, Any] = {}
     for sequence in chosen:
         found[sequence.name] = {}
         with tempfile.TemporaryDirectory() as folder:
-            project = Corrected(sequence, Path(folder))
+            project = Corrected(sequence, Path(folder), half)
             for name, way in WAYS.items():
                 curve, frames = [], []
                 while True:
@@ -208,16 +223,17 @@ def plot(found: Mapping[str, Pass], threshold: float, path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("trust", "corrections"))
+    parser.add_argument("what", nargs="?", choices=("trust", "corrections"), default="trust")
     parser.add_argument("--dataset", type=Path, default=SHARED / "footage/davis")
     parser.add_argument("--sequence", action="append")
     parser.add_argument("--most", type=int, default=max(COUNTS))
+    parser.add_argument("--half", action="store_true", help="corrections at half size, in half the time")
     parser.add_argument("--plot", type=Path)
     parser.add_argument("-o", "--output", type=Path)
     asked = parser.parse_args()
     chosen = read_davis(asked.dataset, asked.sequence or ())
     if asked.what == "corrections":
-        curves = corrections(chosen, asked.most)
+        curves = corrections(chosen, asked.most, asked.half)
         print(corrections_table(curves))
         kept: Any = curves
     else:

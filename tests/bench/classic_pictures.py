@@ -26,8 +26,8 @@ def main() -> None:
     wanted = sys.argv[1:] or ["steps", "failures", "clicks"]
     for name, draw in (("steps", steps), ("failures", failures), ("clicks", clicks)):
         if name in wanted:
-            path = IMAGES / f"classic-track-{name}.png"
-            cv2.imwrite(str(path), cv2.cvtColor(draw(), cv2.COLOR_RGB2BGR))
+            path = IMAGES / f"classic-track-{name}.jpg"
+            cv2.imwrite(str(path), cv2.cvtColor(draw(), cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])
             print(path)
 
 

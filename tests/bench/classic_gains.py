@@ -1,0 +1,100 @@
+"""What each part of the classic tracker and segmenter gains: quality with one part left out at a time.
+
+python -m tests.bench.classic_gains [track] [prompts] [--frames 30]     (track takes a quarter of an hour)
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from contextlib import ExitStack
+from types import ModuleType
+from unittest.mock import patch
+
+import numpy as np
+
+from tam_edit.models.classic import Tracker, hypotheses, regions, segment, segmentation
+from tam_edit.models.classic.evidence import VoteSettings
+from tam_edit.models.classic.tracker import TrackerSettings
+from tam_edit.pipelines.evaluate_tracking import SegmentingEngine, simulate_clicks
+from tests.bench.bench_classic_track import DAVIS, load, one_pass
+
+TRACKERS = {
+    "nothing left out": TrackerSettings(),
+    "without the classifier": TrackerSettings(vote=VoteSettings(look_gain=0)),
+    "without motion": TrackerSettings(vote=VoteSettings(motion_gain=0)),
+    "motion says as much before uneven backgrounds": TrackerSettings(vote=VoteSettings(motion_noise=0)),
+    "without distance": TrackerSettings(vote=VoteSettings(slope=0)),
+    "without smoothing": TrackerSettings(smooth_strength=1e-3),
+    "without full-size edges": TrackerSettings(edge_strength=1e-3),
+    "no closer look at small objects": TrackerSettings(margin_px=10_000),
+    "128 random features, not 256": TrackerSettings(random_features=128),
+    "512 random features": TrackerSettings(random_features=512),
+    "another seed": TrackerSettings(seed=8),
+    "a third seed": TrackerSettings(seed=9),
+    "no learning from believed frames": TrackerSettings(mix_share=0),
+    "learning from doubted frames too": TrackerSettings(least_trust=0),
+    "the first frame soon forgotten": TrackerSettings(lasting_weight=0.1),
+    "what is lost is never found again": TrackerSettings(found_likeness=2),
+}
+Change = tuple[ModuleType, str, object]
+PROMPTS: dict[str, tuple[Change, ...]] = {
+    "nothing left out": (),
+    "points need not be obeyed": ((segmentation, "OBEY_GAIN", 0.0),),
+    "the best-scored region, no consensus": ((segmentation, "CONSENSUS", 1e-6),),
+    "all regions count the same": ((segmentation, "CONSENSUS", 1e6),),
+    "no last, finer classifier": ((segmentation, "FINE", (2.0, 0.0, 100.0)),),
+    "boxes not looked at closely": ((segmentation, "BOX_MARGIN", 1e3),),
+    "boxes need not be filled": ((segmentation, "TIGHT_GAIN", 0.0),),
+    "negative points do not repel": ((hypotheses, "NEG_GAIN", 0.0),),
+    "the picture's rim does not repel": ((hypotheses, "RIM_GAIN", 0.0),),
+    "no nearness to the points": ((hypotheses, "SPACE_GAIN", 0.0), (hypotheses, "GEO_GAIN", 0.0)),
+    "one extent": ((hypotheses, "EXTENTS", (0.025,)), (hypotheses, "BOX_FILLS", (0.55,))),
+    "three rounds of growing": ((regions, "ROUNDS", 3),),
+}
+
+
+def track(frames: int) -> None:
+    """Mean J over the first frames of all sequences."""
+    print(f"| | J, first {frames} frames | against all |\n|---|---|---|")
+    clips = [load(folder.name, frames) for folder in sorted((DAVIS / "JPEGImages/480p").iterdir())]
+    whole = 0.0
+    for name, settings in TRACKERS.items():
+        mean = float(np.mean([one_pass(*clip, Tracker(settings)) for clip in clips]))
+        whole = whole or mean
+        print(f"| {name} | {mean:.3f} | {mean - whole:+.3f} |", flush=True)
+
+
+def prompts(clicks: int = 3) -> None:
+    """Mean IoU on frame 0 of all sequences after clicks, a box, and a box with a click."""
+    print("| | 1 click | 2 | 3 | box | box and a click |\n|---|---|---|---|---|---|")
+    engine = SegmentingEngine("classic", "", segment)
+    clips = [load(folder.name, 2) for folder in sorted((DAVIS / "JPEGImages/480p").iterdir())]
+    for name, changes in PROMPTS.items():
+        with ExitStack() as changed:
+            for module, constant, value in changes:
+                changed.enter_context(patch.object(module, constant, value))
+            curves = []
+            for pictures, truths in clips:
+                truth = truths[0].astype(np.uint8)
+                clicked = simulate_clicks(engine, pictures[0], truth, clicks, next_frame=pictures[1])[1][0]
+                boxed = simulate_clicks(engine, pictures[0], truth, 1, True, pictures[1])[1][0]
+                curves.append([*clicked, *boxed])
+        print(f"| {name} | " + " | ".join(f"{mean:.3f}" for mean in np.mean(curves, axis=0)) + " |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", nargs="*", choices=("track", "prompts"), default=("track", "prompts"))
+    parser.add_argument("--frames", type=int, default=30)
+    asked = parser.parse_args()
+    if not DAVIS.is_dir():
+        sys.exit(f"no footage at {DAVIS}: nothing to measure")
+    if "track" in asked.what:
+        track(asked.frames)
+    if "prompts" in asked.what:
+        prompts()
+
+
+if __name__ == "__main__":
+    main()
