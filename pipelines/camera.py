@@ -62,8 +62,9 @@ def camera_path(context: Context, tubes: Tubes, shot: FrameSpan) -> CameraPath |
     steps: list[Matrix] = [np.eye(3)]
     known = True
     for start in range(shot.start, max(shot.stop - 1, shot.start + 1), CHUNK):
-        stop = min(start + CHUNK, shot.stop - 1)
-        record = _chunk(context, tubes, FrameSpan(start, max(stop, start + 1)), stop)
+        last = min(start + CHUNK, shot.stop - 1)
+        span = FrameSpan(start, shot.stop if last == shot.stop - 1 else last)
+        record = _chunk(context, tubes, span, last)
         if record is None:
             known = False
             continue

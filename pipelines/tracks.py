@@ -57,11 +57,23 @@ def _smoothed(places: NDArray[np.float64], sides: NDArray[np.float64]) -> Iterab
     largest = (float(sizes.min(axis=1).max()), float(sizes.max(axis=1).max()))
     for place in places:
         near = np.abs(places - place) < 4
-        weight = np.exp(-((places[near] - place) ** 2) / 2)
-        weight /= weight.sum()
+        weight = _line_weights(places[near] - place)
         centre = np.round(weight @ centres[near] * 16) / 16
-        size = np.round(weight @ sizes[near] * 16) / 16
+        size = np.maximum(np.round(weight @ sizes[near] * 16) / 16, 1)
         yield Box((float(centre[0]), float(centre[1])), (float(size[0]), float(size[1])), largest)
+
+
+def _line_weights(away: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What each value counts in a straight line fitted with Gaussian weights, read off at 0.
+
+    A plain mean would trail behind what moves wherever one side has fewer frames, as at a shot's ends.
+    """
+    weight = np.exp(-(away**2) / 2)
+    total, first, second = weight.sum(), (weight * away).sum(), (weight * away**2).sum()
+    spread = total * second - first**2
+    if spread < 1e-9 * total**2:
+        return np.asarray(weight / total)
+    return np.asarray(weight * (second - first * away) / spread)
 
 
 def shots_with(context: Context, mattes: Mattes) -> list[FrameSpan]:

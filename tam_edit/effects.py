@@ -67,6 +67,15 @@ class Look:
     follow: str = "none"
 
     def __post_init__(self) -> None:
+        # One value for 2 and 2.0, so that they give one key.
+        for name in ("start_s", "stop_s", "speed"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, Fraction):
+                object.__setattr__(self, name, exact(value))
+        object.__setattr__(self, "scale", float(self.scale))
+        object.__setattr__(self, "offset_px", tuple(float(side) for side in self.offset_px))
+        if not isinstance(self.grain, str):
+            object.__setattr__(self, "grain", float(self.grain))
         _one_of("fit", self.fit, FITS)
         _one_of("at_end", self.at_end, ENDS)
         _one_of("match_colour", self.match_colour, MATCHES)
@@ -99,13 +108,15 @@ class Recolour:
 
 @dataclass(frozen=True)
 class Blurred:
-    """The object out of focus; sigma_px None: a tenth of its size."""
+    """The object out of focus; sigma_px None: a sixth of its short side where it is largest in a shot."""
 
     sigma_px: float | None = None
 
     def __post_init__(self) -> None:
         if self.sigma_px is not None and not (math.isfinite(self.sigma_px) and 0 < self.sigma_px <= 1000):
             raise UsageError(f"blur {self.sigma_px:g}: a sigma above 0 and at most 1000 pixels")
+        if self.sigma_px is not None:
+            object.__setattr__(self, "sigma_px", float(self.sigma_px))
 
 
 @dataclass(frozen=True)

@@ -211,6 +211,10 @@ def test_files_count_from_the_projects_folder() -> None:
 
 def test_numbers_are_exact() -> None:
     assert exact("30000/1001") == Fraction(30000, 1001) and exact(1.1) == Fraction(11, 10)
+    assert Look(speed=2, scale=2, start_s=1.5, grain=2) == Look(  # type: ignore[arg-type]
+        speed=Fraction(2), scale=2.0, start_s=Fraction(3, 2), grain=2.0
+    )
+    assert isinstance(Look(scale=2).scale, float) and isinstance(Blurred(2).sigma_px, float), "one key for 2 and 2.0"
     for wrong in ("-1", "1e3", "nan", "1/0", "", "one"):
         with pytest.raises(UsageError, match="a number is needed"):
             exact(wrong)
