@@ -200,3 +200,20 @@ def test_python_takes_one_box_as_before(project: Path) -> None:
         edit.mark("ball", mask=truth(0), boxes=[box(0, 0)])
     with pytest.raises(errors.MaskEmpty, match="no stroke"):
         edit.mark("ball", scribbles=[np.zeros((64, 96), bool)])
+
+
+@pytest.mark.usefixtures("quick_engines")
+def test_a_click_on_the_page_keeps_what_the_page_cannot_say(project: Path) -> None:
+    from tam_edit.web.desk import Desk
+
+    edit = Edit.open(project)
+    line = (tuple(map(float, centre(0, 1))),)
+    edit.mark("both", box=box(0, 0), boxes=[box(0, 1)], scribbles=[line])
+    desk = Desk(edit)
+    desk.say("both", Saying(0, points=[centre(0)], box=box(0, 0, 1)))
+    prompt = edit.script.prompt("both", 0)
+    assert prompt is not None and prompt.points and prompt.scribbles == (line,) and len(prompt.all_boxes) == 2
+    desk.say("both", Saying(0, points=[centre(0)]))
+    prompt = edit.script.prompt("both", 0)
+    assert prompt is not None and prompt.all_boxes == () and prompt.scribbles
+    desk.close()

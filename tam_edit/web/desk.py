@@ -253,7 +253,9 @@ class Desk:
         former = script.prompt(name, saying.frame)
         if former is not None:
             prior = former.prior if former.mask is None else former.mask
-            return replace(plain, prior=prior)
+            # The page shows scribbles and further boxes, but changes only points and the first box.
+            boxes = former.boxes if plain.box is not None else ()
+            return replace(plain, prior=prior, scribbles=former.scribbles, boxes=boxes)
         item = self.known.shown.get(saying.frame)
         if name not in script.names or item is None or item.state != TRACKED:
             return plain

@@ -421,6 +421,8 @@ def _prompt_json(frame: int, prompt: Prompt) -> dict[str, Any]:
         "points": prompt.points,
         "negative": prompt.negative,
         "box": prompt.box,
+        "boxes": prompt.boxes,
+        "scribbles": prompt.scribbles,
         "candidate": prompt.candidate,
         "correction": prompt.prior is not None,
     }

@@ -81,7 +81,7 @@ function said(prompt) {
   if (prompt.kind === "absent") return "absent from here";
   if (prompt.kind === "mask") return "painted";
   const clicks = prompt.points.length + prompt.negative.length;
-  return [clicks && plural(clicks, "click"), prompt.box && "box", prompt.correction && "correction"].filter(Boolean).join(", ");
+  return [clicks && plural(clicks, "click"), prompt.box && "box", prompt.scribbles && prompt.scribbles.length && "scribble", prompt.correction && "correction"].filter(Boolean).join(", ");
 }
 
 // Work

@@ -206,8 +206,8 @@ function drawPrompts(ratio) {
     const prompt = item.prompts.find((one) => one.frame === app.frame);
     if (!prompt) continue;
     context.globalAlpha = item.name === app.object ? 1 : 0.45;
-    if (prompt.box) outlineBox(prompt.box, css(item.label));
-    for (const [list, sign] of [[prompt.points, "+"], [prompt.negative, "−"]]) for (const point of list) dot(place(point), sign, css(item.label));
+    for (const one of [prompt.box, ...(prompt.boxes || [])]) if (one) outlineBox(one, css(item.label));
+    for (const [list, sign] of [[prompt.points, "+"], ...(prompt.scribbles || []).map((line) => [line, "·"]), [prompt.negative, "−"]]) for (const point of list) dot(place(point), sign, css(item.label));
     context.globalAlpha = 1;
   }
   if (box) outlineBox(box, "#fff");
