@@ -27,7 +27,7 @@ from tam_edit.pipelines.blobs import BlobCache
 from tam_edit.pipelines.context import Context, Rgb
 from tam_edit.pipelines.propagate import Tubes
 
-STAGE = Stage("soften", 1)
+STAGE = Stage("soften", 2)
 CHUNK = 16
 REACH = 2
 """Frames looked at to each side when edges are held still; never across a cut."""

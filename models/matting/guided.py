@@ -19,6 +19,9 @@ MOST_WRONG = 0.04
 LOW, HIGH = 0.2, 0.8
 """What the linear fit gives for pure background and pure foreground: it never quite reaches 0 and 1."""
 
+FAINT_BEYOND = 0.35
+"""Alpha that counts as nothing at the band's outer edge: strands reach there, ghosts of the background do too."""
+
 TELLS_LITTLE, TELLS_MUCH = 0.2, 0.5
 """Shares of alpha's variance around that colours explain, from which on they begin to count and count fully."""
 
@@ -53,7 +56,8 @@ def refined(distance: Floats, rgb: NDArray[np.uint8], band_px: int) -> Floats:
     if factor > 1:
         lines = np.asarray(cv2.resize(lines, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
         wrong = np.asarray(cv2.resize(wrong, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
-    change = _applied(lines, guide) - plain
+    floor = np.float32(FAINT_BEYOND) * np.clip(distance / np.float32(band_px), 0, 1)
+    change = np.clip((_applied(lines, guide) - floor) / (1 - floor), 0, 1) - plain
     # What is added must not be found in the background around, what is taken away not in the object.
     mistaken = np.where(change > 0, wrong[..., 0], wrong[..., 1])
     trust = np.exp(-np.square(mistaken / np.float32(MOST_WRONG)))
