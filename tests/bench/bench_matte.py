@@ -261,20 +261,18 @@ def speed_table() -> None:
 
 def shadow_table() -> None:
     """How much holes would grow by shadows: dark ground at the foot, and what of it goes where the object goes."""
-    print("\nShadows: share of the object's area, mean and largest over every sixth frame; processor seconds a frame\n")
-    print("| clip | dark at the foot | goes with the object | seconds |\n|---|---|---|---|")
+    print("\nShadows: share of the object's area, mean and largest over every sixth frame\n")
+    print("| clip | dark at the foot | goes with the object |\n|---|---|---|")
     for name in scenes.SEQUENCES:
         pictures, masks = scenes.davis(name, 0, 48)
         finder = Shadows(lambda at, p=pictures, m=masks: (p[at], m[at]), len(pictures))
         guessed, found = [], []
-        began = time.process_time()
         for at in range(12, 36, 6):
             if masks[at].any():
                 found.append(float(finder.found(at).sum() / masks[at].sum()))
                 guessed.append(float((classic.shadowed(pictures[at], masks[at]) & ~masks[at]).sum() / masks[at].sum()))
-        seconds = (time.process_time() - began) / 48
         cells = [f"{np.mean(shares):.2f}, {max(shares):.2f}" for shares in (guessed, found)]
-        print(f"| {name} | {cells[0]} | {cells[1]} | {seconds:.2f} |")
+        print(f"| {name} | {cells[0]} | {cells[1]} |")
 
 
 def draw(path: Path) -> None:
