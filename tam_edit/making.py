@@ -79,6 +79,30 @@ def script_effects(bench: Workbench) -> tuple[Effect, ...]:
     return tuple(located(effect, folder) for effect in effects)
 
 
+def write_result(bench: Workbench, folder: Path) -> Path:
+    """Write a project's result as a video that keeps every bit and time; returns its path, hidden beside `folder`.
+
+    The result is the project's list of effects, or without one its objects removed. FFV1 in Matroska where that can
+    tell the clip's times exactly, otherwise a lossless codec in QuickTime if there is one for its pixels. Raises
+    UsageError when the project has no result yet.
+    """
+    from tam_edit.media.settings import choose
+    from tam_edit.pipelines.effects import effects_of
+
+    script = bench.script
+    effects = effects_of(script, bench.project.folder if bench.project else Path())
+    if not effects:
+        raise UsageError(f"{bench.source_path()}: nothing is marked in its project: there is no result to go on from")
+    with bench.context(bench.runner(dry=True)) as context:
+        source = context.source
+    whole_ms = all((pts * source.time_base * 1000).denominator == 1 for pts in (*source.pts, source.end_pts))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fits_mov = not choose(source, folder.with_name("source.mov"), lossless=True).warnings
+    output = folder.with_name(f".{folder.name}.source{'.mov' if fits_mov and not whole_ms else '.mkv'}")
+    write_effects(bench, "render", effects, output, OutputOptions(lossless=True))
+    return output
+
+
 def _work(
     bench: Workbench, effects: Sequence[Effect], output: Path, options: OutputOptions, *, write: bool
 ) -> Callable[[Context, Engines], None]:

@@ -28,7 +28,15 @@ from tam_edit.effects_text import tree_of_effect
 from tam_edit.engine.report import Report
 from tam_edit.engine.store import Store
 from tam_edit.errors import UsageError
-from tam_edit.making import OutputOptions, effects_clip, plan_effects, script_effects, transparent_format, write_effects
+from tam_edit.making import (
+    OutputOptions,
+    effects_clip,
+    plan_effects,
+    script_effects,
+    transparent_format,
+    write_effects,
+    write_result,
+)
 from tam_edit.masks import MaskTube
 from tam_edit.project import Project
 from tam_edit.saying import Saying, prompt_of
@@ -92,20 +100,31 @@ class Edit:
         surroundings: Surroundings | None = None,
         engines: EngineOptions | None = None,
     ) -> Edit:
-        """Make a project for a clip (a video or a folder of pictures) and probe it.
+        """Make a project for a clip (a video, a folder of pictures, or another project's result) and probe it.
 
-        Raises UsageError when the folder exists, SourceError for a clip that cannot be edited; then no folder is left.
+        Another project's result is written into the new folder first, every bit and time kept. Raises UsageError when
+        the folder exists, SourceError for a clip that cannot be edited; then no folder is left.
         """
         folder = Path(project)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise UsageError(f"{folder} exists already and is not overwritten: choose another name, or remove it first")
-        script = new_script(Path(clip), frame_rate, allow_truncated, settings)
         made_here = not folder.exists()
-        # The path is kept relative to the folder, so that both can move together.
-        path = os.path.relpath(Path(clip).resolve(), folder.resolve())
-        place = Project.create(
-            folder, dataclasses.replace(script, source=dataclasses.replace(script.source, path=path))
-        )
+        result: Path | None = None
+        try:
+            if Project.is_one(Path(clip)):
+                first = cls.open(clip, surroundings=surroundings, engines=engines)
+                clip = result = write_result(first.bench, folder)
+            script = new_script(Path(clip), frame_rate, allow_truncated, settings)
+            # The path is kept relative to the folder, so that both can move together.
+            path = f"source{result.suffix}" if result else os.path.relpath(Path(clip).resolve(), folder.resolve())
+            place = Project.create(
+                folder, dataclasses.replace(script, source=dataclasses.replace(script.source, path=path))
+            )
+            if result is not None:
+                result.replace(folder / path)
+        finally:
+            if result is not None:
+                result.unlink(missing_ok=True)
         edit = cls._of(place, place.script(), Store(place.cache), surroundings, engines)
         try:
             edit.source()

@@ -58,14 +58,15 @@ def write_clip(
     frames: int = 80,
     cuts: Sequence[int] = (),
     lanes: Sequence[tuple[int, int, int]] = (RED,),
-    rate: int = 25,
+    rate: int | Fraction = 25,
+    pixel_format: str = "yuv444p",
 ) -> Path:
     """Encode `picture`s as H.264 of high quality."""
     with av.open(str(path), "w") as output:
         stream = output.add_stream("libx264", rate=rate, options={"crf": "4", "preset": "ultrafast"})
         stream.width, stream.height = SIZE_WH
-        stream.pix_fmt = "yuv444p"
-        stream.codec_context.time_base = Fraction(1, rate)
+        stream.pix_fmt = pixel_format
+        stream.codec_context.time_base = 1 / Fraction(rate)
         for index in range(frames):
             shot = sum(cut <= index for cut in cuts)
             frame = av.VideoFrame.from_ndarray(picture(index, shot, lanes), format="rgb24")

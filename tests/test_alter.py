@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -258,6 +259,65 @@ def test_layers_merge_as_if_laid_one_by_one() -> None:
     outside[3:25, 2:35] = False
     assert (over(rgb, one)[outside] == rgb[outside]).all()
     assert merged([]) is None and merged(layers[:1]) is layers[0]
+
+
+# Results as sources
+
+
+def test_a_projects_result_is_the_next_ones_source_bit_for_bit(edit: Edit, two_clip: Path, tmp_path: Path) -> None:
+    edit.set_effects([Alter(Recolour("#20c020"), Choice(("red",)))])
+    edit.render(tmp_path / "first.mkv", options=LOSSLESS)
+    second = Edit.create(tmp_path / "two.edit", tmp_path / "second.edit")
+    made = second.bench.source_path()
+    assert made.parent == (tmp_path / "second.edit").resolve() and not list(tmp_path.glob(".*source*"))
+    assert planes_of(made) == planes_of(tmp_path / "first.mkv"), "nothing is lost between the two"
+    assert [second.source().time(frame) for frame in range(48)] == [edit.source().time(frame) for frame in range(48)]
+    second.mark("blue", frame=0, points=[centre(0, 1)])
+    second.remove(tmp_path / "both.mkv", options=LOSSLESS)
+    first, both = planes_of(tmp_path / "first.mkv"), planes_of(tmp_path / "both.mkv")
+    for frame in (0, 30):
+        far = away(frame, 1).ravel()
+        for old, new in zip(first[frame], both[frame], strict=True):
+            assert (np.frombuffer(old, np.uint8)[far] == np.frombuffer(new, np.uint8)[far]).all()
+    # A project without a list of effects hands on what removal makes.
+    plain = Edit.create(two_clip, tmp_path / "plain.edit")
+    plain.mark("red", frame=0, points=[centre(0)])
+    third = Edit.create(tmp_path / "plain.edit", tmp_path / "third.edit")
+    plain.remove(tmp_path / "removed.mkv", options=LOSSLESS)
+    assert planes_of(third.bench.source_path()) == planes_of(tmp_path / "removed.mkv")
+
+
+def test_times_that_are_no_whole_milliseconds_go_on_exactly(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "ntsc.mp4", frames=12, rate=Fraction(30000, 1001), pixel_format="yuv420p")
+    first = Edit.create(clip, tmp_path / "a.edit")
+    first.mark("red", frame=0, points=[centre(0)])
+    second = Edit.create(tmp_path / "a.edit", tmp_path / "b.edit")
+    assert second.bench.source_path().suffix == ".mov"
+    times = [[edit.source().time(frame) for frame in range(12)] for edit in (first, second)]
+    assert times[0] == times[1]
+    first.remove(tmp_path / "a.mkv", options=LOSSLESS)
+    assert planes_of(second.bench.source_path()) == planes_of(tmp_path / "a.mkv")
+
+
+def test_a_project_without_a_result_hands_on_nothing(two_clip: Path, tmp_path: Path) -> None:
+    Edit.create(two_clip, tmp_path / "empty.edit")
+    with pytest.raises(errors.UsageError, match="no result to go on from"):
+        Edit.create(tmp_path / "empty.edit", tmp_path / "second.edit")
+    assert not (tmp_path / "second.edit").exists()
+
+
+def test_a_project_behind_another_shows_its_effects(edit: Edit, two_clip: Path, tmp_path: Path) -> None:
+    edit.set_effects([Replace("#206020")])
+    front = Edit.create(two_clip, tmp_path / "front.edit")
+    front.mark("red", frame=0, points=[centre(0)])
+    front.replace(tmp_path / "a.mkv", tmp_path / "two.edit", options=LOSSLESS)
+    shown = frames_of(tmp_path / "a.mkv")[10]
+    assert np.abs(shown[0, 80].astype(int) - (0x20, 0x60, 0x20)).max() < 3
+    x, y = centre(10, 1)
+    assert shown[y, x, 2] > 180, "the other project's blue ball"
+    edit.set_effects([Replace(str(tmp_path / "two.edit"))])
+    with pytest.raises(errors.UsageError, match="without end"):
+        edit.render(tmp_path / "b.mkv")
 
 
 # Errors

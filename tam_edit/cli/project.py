@@ -17,7 +17,7 @@ from tam_edit.cli.options import engine_options, json_option, prompt_options, sh
 @source_options
 @json_option
 def new(clip: Path, edit: Path, frame_rate: str | None, allow_truncated: bool, as_json: bool) -> None:
-    """Make the edit project EDIT for CLIP (a video or a folder of pictures)."""
+    """Make the edit project EDIT for CLIP (a video, a folder of pictures, or another project: its result)."""
     from tam_edit.session import Edit
 
     made = Edit.create(
