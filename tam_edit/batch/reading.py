@@ -70,6 +70,8 @@ class _Reader:
         self.jobs: list[Job] = []
         self.warnings: list[str] = []
         self._places: dict[int, Place] = {}
+        self._by_pattern: set[int] = set()
+        self._left_out: frozenset[str] = frozenset()
 
     def file(self, tree: Mapping[str, Any]) -> JobsFile:
         self.known(tree, (), {"defaults", "jobs", "version"})
@@ -81,12 +83,27 @@ class _Reader:
         entries = tree.get("jobs")
         if not isinstance(entries, list) or not entries:
             self.fail(("jobs",), "no job: begin each with a line [[jobs]]")
-        for index, entry in enumerate(entries):
-            self.entry(self.table(entry, ("jobs", index)), ("jobs", index), given)
+        self.entries(entries, given)
+        if made_here := self.sources_made_here():
+            # A pattern such as *.mp4 also finds what the last run wrote beside the clips.
+            self._left_out = made_here
+            self.jobs, self._places, self._by_pattern = [], {}, set()
+            self.warnings = [f"{len(made_here)} matches of patterns are outputs of this file's jobs: left out"]
+            self.entries(entries, given)
         if not self.jobs:
             self.fail(("jobs",), "; ".join(self.warnings) or "no job")
         self._check_together()
         return JobsFile(self.path, tuple(self.jobs), tuple(self.warnings))
+
+    def entries(self, entries: list[Any], defaults: Mapping[str, Any]) -> None:
+        for index, entry in enumerate(entries):
+            self.entry(self.table(entry, ("jobs", index)), ("jobs", index), defaults)
+
+    def sources_made_here(self) -> frozenset[str]:
+        """Clips that a pattern found and that a job of this file writes."""
+        outputs = {os.path.realpath(job.output) for job in self.jobs}
+        found = (job.clip for job in self.jobs if job.clip is not None and job.number in self._by_pattern)
+        return frozenset(clip for clip in found if os.path.realpath(clip) in outputs)
 
     # One entry, which may stand for many jobs
 
@@ -119,8 +136,12 @@ class _Reader:
         if not by_clip and {"prompts", "script"} & own.keys():
             self.fail((*at, "prompts"), "a project has a script of its own: mark its objects with 'tam-edit mark'")
         source_key = "clip" if by_clip else "project"
-        for found in self.matches(given[source_key], (*at, source_key), projects=not by_clip):
+        for found, by_pattern in self.matches(given[source_key], (*at, source_key), projects=not by_clip):
+            if by_pattern and str(found) in self._left_out:
+                continue
             self.jobs.append(self.job(found, at, given, by_clip=by_clip))
+            if by_pattern:
+                self._by_pattern.add(len(self.jobs))
             try:
                 look_of(self.jobs[-1])
             except UsageError as error:
@@ -170,13 +191,13 @@ class _Reader:
             return str(self.place(value))
         return value
 
-    def matches(self, patterns: tuple[str, ...], at: Place, *, projects: bool) -> list[Path]:
-        """What the names and patterns stand for, in order, nothing twice."""
-        found: dict[Path, None] = {}
+    def matches(self, patterns: tuple[str, ...], at: Place, *, projects: bool) -> list[tuple[Path, bool]]:
+        """What the names and patterns stand for, in order, nothing twice; and whether a pattern found it."""
+        found: dict[Path, bool] = {}
         for index, pattern in enumerate(patterns):
             whole = self.place(pattern)
             if not glob.has_magic(pattern) or whole.exists():  # a name with brackets in it is a name first
-                found[whole] = None
+                found[whole] = False
                 continue
             here = [Path(name) for name in sorted(glob.glob(str(whole), recursive=True))]
             if projects:
@@ -185,8 +206,8 @@ class _Reader:
                 place = (*at, index) if (*at, index) in self.lines.lines else at
                 kind = "project" if projects else "clip"
                 self.warnings.append(self.words(place, f"no {kind} matches {_shown(pattern)}"))
-            found.update(dict.fromkeys(here))
-        return list(found)
+            found |= {path: True for path in here if path not in found}
+        return list(found.items())
 
     def filled(self, pattern: str, words: Mapping[str, str], at: Place) -> str:
         def put(found: re.Match[str]) -> str:

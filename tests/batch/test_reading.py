@@ -107,6 +107,20 @@ def test_patterns_without_a_match_are_told(folder: Path) -> None:
         read(folder, '[[jobs]]\neffect = "remove"\noutput = "x"\nproject = "q*"\n')
 
 
+def test_what_the_last_run_wrote_is_no_clip_of_the_next(folder: Path) -> None:
+    text = (
+        'defaults = { clip = "clips/*.mp4", prompts = [{ box = [0, 0, 5, 5] }] }\n'
+        'jobs = [{ effect = "remove", output = "clips/{name}-clean.mp4" }, '
+        '{ effect = "alter", blur = "auto", output = "clips/{effect}-{name}.mp4" }]\n'
+    )
+    first = read(folder, text)
+    for job in first.jobs:
+        Path(job.output).write_bytes(Path(str(job.clip)).read_bytes())
+    second = read(folder, text)
+    assert second.jobs == first.jobs and len(first.jobs) == 2
+    assert second.warnings == ("2 matches of patterns are outputs of this file's jobs: left out",)
+
+
 JOB = '[[jobs]]\nproject = "a.edit"\neffect = "remove"\noutput = "o.mp4"\n'
 CLIP = '[[jobs]]\nclip = "x.mp4"\neffect = "remove"\noutput = "o.mp4"\n'
 MISTAKES = [

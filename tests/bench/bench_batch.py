@@ -1,4 +1,4 @@
-"""What a batch costs for each clip, and what it adds: `python -m tests.bench.bench_batch [--frames N] [--scale S]`.
+"""What a batch costs a clip, and what it adds: `python -m tests.bench.bench_batch [--frames N] [--scale S]`.
 
 The demo's passer-by, from real footage that installs with the package, removed by the classic engine: seconds and CPU
 seconds a frame by stage, bytes on disk, several workers against one, and looking through what is finished already.
@@ -22,7 +22,6 @@ from tam_edit.batch.running import Batch, Plan, run_here
 from tam_edit.cli.demo import MARKED_FRAME, MARKED_NOT, MARKED_POINTS, demo_clip
 
 FIRST = 180
-COPIES = 4
 
 
 def cut_clip(path: Path, frames: int, scale: float) -> tuple[int, int]:
@@ -73,19 +72,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=30)
     parser.add_argument("--scale", type=float, default=1.0)
+    parser.add_argument("--copies", type=int, default=4)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         width, height = cut_clip(folder / "clip.mp4", given.frames, given.scale)
         rows: list[tuple[int, float, float]] = []
         for workers in (1, 2):
-            jobs = [project(folder, folder / "clip.mp4", f"{workers}-{copy}", given.scale) for copy in range(COPIES)]
+            jobs = [
+                project(folder, folder / "clip.mp4", f"{workers}-{copy}", given.scale) for copy in range(given.copies)
+            ]
             batch, wall, cpu = batch_of(jobs, workers)
             if batch.exit_status != 0:
                 raise SystemExit(str(batch.to_json()))
             rows.append((workers, wall, cpu))
-        frames = given.frames * COPIES
-        print(f"{COPIES} clips of {given.frames} frames of {width}x{height}, classic engine\n")
+        frames = given.frames * given.copies
+        print(f"{given.copies} clips of {given.frames} frames of {width}x{height}, classic engine\n")
         print("| workers | wall s a frame | CPU s a frame | wall against one worker |\n|---:|---:|---:|---:|")
         for workers, wall, cpu in rows:
             print(f"| {workers} | {wall / frames:.3f} | {cpu / frames:.3f} | {wall / rows[0][1]:.2f} |")
@@ -99,6 +101,11 @@ def main() -> None:
         kept = bytes_of(Path(jobs[0].project)) / given.frames
         written = Path(jobs[0].output).stat().st_size / given.frames
         print(f"\ncache {kept / 1000:.1f} kB a frame, output {written / 1000:.1f} kB a frame")
+        files = sum(path.is_file() for path in Path(jobs[0].project).rglob("*"))
+        print(f"{files} files for each clip")
+        for kind in ("keys", "blobs"):
+            sizes = [path.stat().st_size for path in Path(jobs[0].project).rglob(f"{kind}/*/*")]
+            print(f"of these {len(sizes)} {kind} with {sum(sizes) / given.frames / 1000:.1f} kB a frame")
         peak = batch.to_json()["peak_rss_bytes"]
         began = time.perf_counter()
         Batch([Job(**{**vars(job), "number": number}) for number, job in enumerate(jobs * 50)], Plan()).sort_out()
@@ -106,5 +113,29 @@ def main() -> None:
         print(f"peak {peak / 2**20:.0f} MiB a worker; {1000 * looked:.1f} ms to see that a job is finished")
 
 
+def walk(frames: int = 1500) -> None:
+    """What knowing a finished clip of a minute costs, whoever made it: simple engines serve."""
+    from tam_edit.batch.orders import carry_out
+    from tam_edit.batch.shares import Order
+    from tam_edit.batch.work import Hands
+    from tam_edit.pipelines import engines
+    from tests import scenes
+
+    simple = scenes.still_engines()
+    engines.resolve = lambda settings, options: simple
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        edit = Edit.create(scenes.write_clip(folder / "a.mp4", frames=frames), folder / "a.edit")
+        edit.mark("ball", mask=scenes.truth(0))
+        job = Job(1, "a", 1, "remove", str(folder / "out.mp4"), str(folder / "a.edit"))
+        Hands(8 << 30).run(job)
+        began = time.process_time()
+        carry_out(Hands(8 << 30), Order("survey", job))
+        took = time.process_time() - began
+        files = sum(path.is_file() for path in (folder / "a.edit").rglob("*"))
+    print(f"a clip of {frames} frames: {took:.2f} CPU s to go through its plan, {files} files")
+
+
 if __name__ == "__main__":
     main()
+    walk()
