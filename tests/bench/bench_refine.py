@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tam_edit import Edit
+from tam_edit.digest import digest_bytes
 from tam_edit.masks import MaskTube
 from tam_edit.models.probes import surest_points
+from tam_edit.pipelines.context import Rgb
 from tam_edit.pipelines.evaluate_dataset import AnnotatedSequence, read_davis
-from tam_edit.pipelines.keyframes import propose
+from tam_edit.pipelines.keyframes import Candidate, propose
 from tam_edit.pipelines.metrics import jaccard
 from tam_edit.pipelines.passes import PROBES
 from tam_edit.pipelines.recipes import tubes
+from tam_edit.pipelines.refine import Rules
 from tam_edit.script import Prompt, StoredMask
 
 DAVIS = Path(__file__).resolve().parents[3] / "shared/footage/davis"
@@ -25,37 +30,65 @@ DAVIS = Path(__file__).resolve().parents[3] / "shared/footage/davis"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="sequences; all ten without any (ten minutes)")
-    parser.add_argument("--objects", type=Path, help="annotations of several objects, in place of DAVIS-2016's")
     parser.add_argument("--work", type=Path, help="keep the projects here, so that a second run is quick")
     chosen = parser.parse_args()
     if not DAVIS.is_dir():
         sys.exit(f"no footage at {DAVIS}: nothing to measure")
     with tempfile.TemporaryDirectory() as folder:
-        sequences = read_davis(DAVIS, chosen.names, objects=chosen.objects)
+        sequences = read_davis(DAVIS, chosen.names)
         measure(sequences, chosen.work or Path(folder))
         ask(sequences, chosen.work or Path(folder))
 
 
 def measure(sequences: list[AnnotatedSequence], work: Path) -> None:
-    print("| sequence | J, never | J, always | gain | asked | kept | IoU there before | after |")
-    print("|---|---|---|---|---|---|---|---|")
+    """J without refining, with the classic segmenter's answers, and with the truth as an ideal segmenter's."""
+    print("| sequence | J, never | always | gain | kept of asked | IoU there, before and after | ideal | gain | kept |")
+    print("|---|---|---|---|---|---|---|---|---|")
     rows = []
     for sequence in sequences:
         edit = opened(sequence, work)
-        edit.override(refine="never")
-        plain = edit.track()
-        edit.override(refine="always")
-        better = edit.track()
-        told = edit.report.stage("refine") if any(stage.name == "refine" for stage in edit.report.stages) else None
-        asked = told.frames_run + told.frames_reused if told else 0
-        kept = refined_frames(edit)
-        before, after = scores(plain, sequence), scores(better, sequence)
-        rows.append((float(np.mean(before[1:-1])), float(np.mean(after[1:-1]))))
-        there = [f"{np.mean([values[at] for at in kept]):.3f}" if kept else "" for values in (before, after)]
-        shown = [f"{rows[-1][0]:.3f}", f"{rows[-1][1]:.3f}", f"{rows[-1][1] - rows[-1][0]:+.3f}"]
-        print("| " + " | ".join([sequence.name, *shown, str(asked), str(len(kept)), *there]) + " |", flush=True)
-    means = np.mean(rows, axis=0)
-    print(f"| mean | {means[0]:.3f} | {means[1]:.3f} | {means[1] - means[0]:+.3f} | | | | |")
+        plain, _ = tracked(edit, sequence, "never")
+        better, told = tracked(edit, sequence, "always")
+        kept = [item["frame"] for item in told if item["accepted"]]
+        there = [f"{np.mean([values[at] for at in kept]):.3f}" for values in (plain, better)] if kept else []
+        ideal = dataclasses.replace(edit.bench.engines(), segmenter=Ideal(edit, sequence))
+        edit.bench.engines = lambda ideal=ideal: ideal  # type: ignore[method-assign]
+        best, answered = tracked(edit, sequence, "always")
+        rows.append([float(np.mean(values[1:-1])) for values in (plain, better, best)])
+        counts = f"{len(kept)} of {len(told)}", f"{sum(item['accepted'] for item in answered)} of {len(answered)}"
+        print(_line(sequence.name, rows[-1], counts, ", ".join(there)), flush=True)
+    print(_line("mean", np.mean(rows, axis=0).tolist(), ("", ""), ""))
+
+
+def _line(name: str, means: list[float], counts: tuple[str, str], there: str) -> str:
+    plain, better, best = means
+    first = f"| {name} | {plain:.3f} | {better:.3f} | {better - plain:+.3f} | {counts[0]} | {there} "
+    return first + f"| {best:.3f} | {best - plain:+.3f} | {counts[1]} |"
+
+
+def tracked(edit: Edit, sequence: AnnotatedSequence, refine: str) -> tuple[list[float], list[dict[str, Any]]]:
+    """J frame by frame, and what was asked."""
+    edit.override(refine=refine)
+    found = scores(edit.track(), sequence)
+    return found, list(edit.report.to_json().get("refined", []))
+
+
+class Ideal:
+    """Answers with the truth of the frame that it is shown: what the loop gains if only the segmenter is good."""
+
+    identity = "ideal/1"
+    looks_ahead = False
+    rules = Rules(score_from=0.5, stability_from=0.5, overlap_from=0.5, by_itself=True)
+
+    def __init__(self, edit: Edit, sequence: AnnotatedSequence) -> None:
+        with edit.pictures() as context:
+            pictures = context.rgb_span(context.source.span)
+            self._frames = {digest_bytes(rgb.tobytes()): index for index, rgb in enumerate(pictures)}
+        self._sequence = sequence
+
+    def candidates(self, rgb: Rgb, prompt: Prompt, next_rgb: Rgb | None) -> tuple[Candidate, ...]:
+        truth = self._sequence.truth(self._frames[digest_bytes(np.ascontiguousarray(rgb).tobytes())])
+        return (Candidate(truth > 0, 1.0, "truth", 1.0),)
 
 
 def ask(sequences: list[AnnotatedSequence], work: Path, most: int = 5, apart: int = 7) -> None:
@@ -108,14 +141,6 @@ def opened(sequence: AnnotatedSequence, work: Path) -> Edit:
         for label in sorted(set(np.unique(first).tolist()) - {0}):
             edit.mark(f"object {label}", frame=0, mask=first == label)
     return edit
-
-
-def refined_frames(edit: Edit) -> list[int]:
-    """The frames on which a mask was refined, as their trust tells."""
-    bench = edit.bench
-    with bench.context(bench.runner(dry=True)) as context:
-        trust = tubes(context, bench.effective, bench.engines()).trust
-    return [frame for frame, known in sorted(trust.items()) if any("overlap" in parts for parts in known.values())]
 
 
 def scores(tube: MaskTube, sequence: AnnotatedSequence) -> list[float]:
