@@ -1,8 +1,8 @@
-"""How well trust finds the frames that are wrong, and what correcting them gains: the classic engine on true masks.
+"""How well trust finds the frames that are wrong, and what correcting them gains, on clips with truth.
 
 python -m tests.bench.bench_review [trust] [--plot PNG]      trust against true J, frame by frame, of one pass
 python -m tests.bench.bench_review corrections [--most 5]    J after corrections at frames chosen in several ways
-Both take --dataset DAVIS_ROOT, --sequence NAME (repeatable) and -o FILE.json; the second one takes --half.
+Both take --dataset DIR, --sequence NAME (repeatable), --tracker ENGINE and -o FILE.json; corrections also --half.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ class Pass:
 class Corrected:
     """A project for one sequence whose first object is known on frame 0, and true masks to correct it with."""
 
-    def __init__(self, sequence: AnnotatedSequence, folder: Path, half: bool = False) -> None:
+    def __init__(self, sequence: AnnotatedSequence, folder: Path, tracker: str, half: bool = False) -> None:
         self.sequence = sequence = halved(sequence, folder / "half") if half else sequence
-        settings = Settings(segmenter="classic", tracker="classic", refine="never")
+        settings = Settings(segmenter="classic", tracker=tracker, refine="never")
         self.edit = Edit.create(sequence.pictures[0].parent, folder / sequence.name, settings=settings)
         self.mark(0)
 
@@ -125,13 +125,13 @@ WAYS: dict[str, Callable[[Pass], int]] = {
 }
 
 
-def corrections(chosen: Sequence[AnnotatedSequence], most: int, half: bool) -> dict[str, Any]:
+def corrections(chosen: Sequence[AnnotatedSequence], most: int, tracker: str, half: bool) -> dict[str, Any]:
     """J of every sequence after 0, 1, .. corrections, one after the other, by each way of choosing frames."""
     found: dict[str, Any] = {}
     for sequence in chosen:
         found[sequence.name] = {}
         with tempfile.TemporaryDirectory() as folder:
-            project = Corrected(sequence, Path(folder), half)
+            project = Corrected(sequence, Path(folder), tracker, half)
             for name, way in WAYS.items():
                 curve, frames = [], []
                 while True:
@@ -157,11 +157,11 @@ def corrections_table(found: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def passes(chosen: Sequence[AnnotatedSequence]) -> dict[str, Pass]:
+def passes(chosen: Sequence[AnnotatedSequence], tracker: str) -> dict[str, Pass]:
     found = {}
     for sequence in chosen:
         with tempfile.TemporaryDirectory() as folder:
-            found[sequence.name] = Corrected(sequence, Path(folder)).track()
+            found[sequence.name] = Corrected(sequence, Path(folder), tracker).track()
         print(sequence.name, file=sys.stderr, flush=True)
     return found
 
@@ -226,6 +226,7 @@ def main() -> None:
     parser.add_argument("what", nargs="?", choices=("trust", "corrections"), default="trust")
     parser.add_argument("--dataset", type=Path, default=SHARED / "footage/davis")
     parser.add_argument("--sequence", action="append")
+    parser.add_argument("--tracker", default="classic")
     parser.add_argument("--most", type=int, default=max(COUNTS))
     parser.add_argument("--half", action="store_true", help="corrections at half size, in half the time")
     parser.add_argument("--plot", type=Path)
@@ -233,13 +234,13 @@ def main() -> None:
     asked = parser.parse_args()
     chosen = read_davis(asked.dataset, asked.sequence or ())
     if asked.what == "corrections":
-        curves = corrections(chosen, asked.most, asked.half)
+        curves = corrections(chosen, asked.most, asked.tracker, asked.half)
         print(corrections_table(curves))
         kept: Any = curves
     else:
         from tam_edit.pipelines.review import USUAL_THRESHOLD
 
-        found = passes(chosen)
+        found = passes(chosen, asked.tracker)
         print(trust_table(found, USUAL_THRESHOLD))
         if asked.plot is not None:
             plot(found, USUAL_THRESHOLD, asked.plot)

@@ -65,20 +65,24 @@ def track(frames: int) -> None:
         print(f"| {name} | {mean:.3f} | {mean - whole:+.3f} |", flush=True)
 
 
-def prompts(clicks: int = 3) -> None:
-    """Mean IoU on frame 0 of all sequences after clicks, a box, and a box with a click."""
+def prompts(clicks: int = 3, frames: int = 4) -> None:
+    """Mean IoU after clicks, a box, and a box with a click, on some frames of every sequence, evenly spread."""
     print("| | 1 click | 2 | 3 | box | box and a click |\n|---|---|---|---|---|---|")
     engine = SegmentingEngine("classic", "", segment)
-    clips = [load(folder.name, 2) for folder in sorted((DAVIS / "JPEGImages/480p").iterdir())]
+    scenes = []
+    for folder in sorted((DAVIS / "JPEGImages/480p").iterdir()):
+        pictures, truths = load(folder.name)
+        for at in range(0, len(pictures) - 1, -(-(len(pictures) - 1) // frames)):
+            if truths[at].any():
+                scenes.append((pictures[at], pictures[at + 1], truths[at].astype(np.uint8)))
     for name, changes in PROMPTS.items():
         with ExitStack() as changed:
             for module, constant, value in changes:
                 changed.enter_context(patch.object(module, constant, value))
             curves = []
-            for pictures, truths in clips:
-                truth = truths[0].astype(np.uint8)
-                clicked = simulate_clicks(engine, pictures[0], truth, clicks, next_frame=pictures[1])[1][0]
-                boxed = simulate_clicks(engine, pictures[0], truth, 1, True, pictures[1])[1][0]
+            for picture, following, truth in scenes:
+                clicked = simulate_clicks(engine, picture, truth, clicks, next_frame=following)[1][0]
+                boxed = simulate_clicks(engine, picture, truth, 1, True, following)[1][0]
                 curves.append([*clicked, *boxed])
         print(f"| {name} | " + " | ".join(f"{mean:.3f}" for mean in np.mean(curves, axis=0)) + " |", flush=True)
 
