@@ -47,8 +47,11 @@ class Nodes:
 
         small = {"num_cpus": 1, "object_store_memory": 80_000_000}
         self.cluster = Cluster(initialize_head=True, head_node_args={**small, "include_dashboard": False})
-        self.cluster.add_node(**small)
+        self.second = self.cluster.add_node(**small)
         self.address = str(self.cluster.address)
+
+    def lose_second(self) -> None:
+        self.cluster.remove_node(self.second, allow_graceful=False)
 
     def lose_head(self) -> None:
         self.cluster.head_node.kill_gcs_server(check_alive=False)
@@ -165,3 +168,21 @@ def test_a_lost_head_is_told_and_the_next_run_goes_on(
     assert states(again) == ["done"]
     stages = {stage["name"]: stage for stage in again.to_json()["jobs"][0]["stages"]}
     assert stages["propagate"]["frames_reused"] > 0, "what the cluster had finished was kept"
+
+
+@pytest.mark.slow
+def test_a_lost_node_is_survived(nodes: Nodes, tmp_path: Path) -> None:
+    local = long_job(tmp_path / "local")
+    assert states(done([local])) == ["done"]
+    lost = False
+
+    def watch(batch: Batch, changed: Progress | None) -> None:
+        nonlocal lost
+        if not lost and _told(batch):
+            nodes.lose_second()
+            lost = True
+
+    one = long_job(tmp_path / "lost")
+    batch = on_cluster([one], nodes, slow, watch)
+    assert lost and states(batch) == ["done"], batch.to_json()
+    assert Path(one.output).read_bytes() == Path(local.output).read_bytes()
