@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from tam_edit import effects as lists
 from tam_edit.effects import Effect
 from tam_edit.errors import PromptError, UsageError
 from tam_edit.masks import Mask, check_counts, counts_from_text, fitted, mask_from_counts, rle_counts, rle_text
@@ -195,6 +196,35 @@ class EditScript:
             frames = next(sorted(item.prompts) for item in self.objects if item.name == name)
             raise PromptError(f"nothing is said of {name!r} on frame {frame} (but on frames: {frames})")
         return self._with_prompts(name, lambda prompts: {at: what for at, what in prompts.items() if at != frame})
+
+    def moved(self, name: str, frame: int, to: int, *, copy: bool = False) -> EditScript:
+        """The script with what was said of an object on a frame said on another one instead, or there too (copy).
+
+        Clicks that mended a frame's mask stand alone on the other frame. Raises PromptError when nothing was said.
+        """
+        prompt = self.prompt(name, frame)
+        without = self.unmarked(name, frame)  # raises with the frames there are
+        if prompt is None or frame == to:
+            return self
+        there = dataclasses.replace(prompt, prior=None) if prompt.is_clicks else prompt
+        return (self if copy else without).marked(name, to, there)
+
+    def renamed(self, name: str, to: str) -> EditScript:
+        """The script with an object called something else, in its effects too. Raises PromptError."""
+        self.label_of(name)
+        check_name(to)
+        if name == to:
+            return self
+        if to in self.names:
+            raise PromptError(f"there is an object {to!r} already: choose another name")
+        objects = tuple(dataclasses.replace(item, name=to) if item.name == name else item for item in self.objects)
+        return dataclasses.replace(self, objects=objects, effects=lists.renamed(self.effects, name, to))
+
+    def without(self, name: str) -> EditScript:
+        """The script without an object and without effects about it alone. Raises PromptError when there is none."""
+        self.label_of(name)
+        objects = tuple(item for item in self.objects if item.name != name)
+        return dataclasses.replace(self, objects=objects, effects=lists.without(self.effects, name))
 
     def _with_prompts(self, name: str, change: Any) -> EditScript:
         objects = tuple(

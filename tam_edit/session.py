@@ -27,7 +27,7 @@ from tam_edit.effects import (
 from tam_edit.effects_text import tree_of_effect
 from tam_edit.engine.report import Report
 from tam_edit.engine.store import Store
-from tam_edit.errors import UsageError
+from tam_edit.errors import PromptError, UsageError
 from tam_edit.making import (
     OutputOptions,
     effects_clip,
@@ -250,6 +250,21 @@ class Edit:
     def unmark(self, object: str, frame: int) -> None:
         """Take back what was said of an object on a frame. Raises PromptError when nothing was."""
         self.bench.change(lambda script: script.unmarked(object, frame))
+
+    def move(self, object: str, frame: int, to: int, *, copy: bool = False) -> None:
+        """Say on another frame what was said of an object here; `copy`: on both. Raises PromptError."""
+        frames = self.source().frames
+        if not 0 <= to < frames:
+            raise PromptError(f"frame {to}: the clip has frames 0 to {frames - 1}")
+        self.bench.change(lambda script: script.moved(object, frame, to, copy=copy))
+
+    def rename(self, object: str, to: str) -> None:
+        """Call an object something else; its masks and the effects about it stay. Raises PromptError."""
+        self.bench.change(lambda script: script.renamed(object, to))
+
+    def forget(self, object: str) -> None:
+        """Take an object out of the project; those after it move up by one label. Raises PromptError."""
+        self.bench.change(lambda script: script.without(object))
 
     def undo(self) -> None:
         """Take the last change of the script back. Raises UsageError without one, or without a project."""

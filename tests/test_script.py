@@ -489,3 +489,47 @@ def test_mask_pictures() -> None:
     assert mask_from_picture(grey, (4, 2), "m.png").shape == (2, 4), "a pixel more is rounding elsewhere"
     with pytest.raises(PromptError, match=r"m.png is 3x2, the picture 30x20"):
         mask_from_picture(grey, (30, 20), "m.png")
+
+
+# Changes
+
+
+def test_a_new_name_holds_in_the_effects_too() -> None:
+    script = parse(
+        {**GOOD, "effects": [{"do": "remove", "objects": ["ball"]}, {"do": "replace", "background": "blur"}]}
+    )
+    named = script.renamed("ball", "moon")
+    assert named.names == ("moon", "Käse & dog")
+    assert named.objects[0].prompts == script.objects[0].prompts
+    assert [effect.choice.objects for effect in named.effects] == [("moon",), None]
+    assert named.renamed("moon", "ball") == script
+    for name, to in (("nobody", "x"), ("ball", "Käse & dog"), ("ball", "a,b"), ("ball", "")):
+        with pytest.raises(PromptError):
+            script.renamed(name, to)
+
+
+def test_without_an_object_nothing_speaks_of_it() -> None:
+    script = parse(
+        {**GOOD, "effects": [{"do": "remove", "objects": ["ball"]}, {"do": "replace", "background": "blur"}]}
+    )
+    left = script.without("ball")
+    assert left.names == ("Käse & dog",)
+    assert [effect.choice.objects for effect in left.effects] == [None]
+    assert EditScript.parse(left.text(), ORIGIN) == left
+    with pytest.raises(PromptError, match="no object 'nobody'"):
+        script.without("nobody")
+
+
+def test_a_mark_moves_or_is_copied() -> None:
+    script = parse(GOOD)
+    box = script.prompt("ball", 9)
+    assert box is not None and box.prior is not None
+    moved = script.moved("ball", 9, 20)
+    assert sorted(moved.objects[0].prompts) == [0, 7, 11, 20]
+    there = moved.prompt("ball", 20)
+    assert there is not None and there.box == box.box and there.prior is None, "the mask it mended was frame 9's"
+    both = script.moved("ball", 7, 11, copy=True)
+    assert both.prompt("ball", 7) == both.prompt("ball", 11) == Prompt(absent=True)
+    assert script.moved("ball", 9, 9) == script
+    with pytest.raises(PromptError, match="nothing is said of 'ball' on frame 5"):
+        script.moved("ball", 5, 6)

@@ -21,6 +21,7 @@ COMMANDS = {
     "new": "tam_edit.cli.project:new",
     "mark": "tam_edit.cli.project:mark",
     "unmark": "tam_edit.cli.project:unmark",
+    "rename": "tam_edit.cli.project:rename",
     "undo": "tam_edit.cli.project:undo",
     "redo": "tam_edit.cli.project:redo",
     "track": "tam_edit.cli.tracking:track",

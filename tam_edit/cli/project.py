@@ -1,4 +1,4 @@
-"""Commands about the script: new, mark, unmark, undo, redo."""
+"""Commands about the script: new, mark, unmark, rename, undo, redo."""
 
 from __future__ import annotations
 
@@ -95,6 +95,17 @@ def unmark(edit: Path, name: str, frame: int, as_json: bool) -> None:
     """Take back what was said of an object on a frame."""
     running.open_edit(edit, as_json).unmark(name, frame)
     _said(as_json, "unmark", f"{name!r} is no longer marked on frame {frame}")
+
+
+@click.command(epilog='Example: tam-edit rename ball.edit "object 1" ball')
+@click.argument("edit", type=click.Path(path_type=Path))
+@click.argument("old")
+@click.argument("new")
+@json_option
+def rename(edit: Path, old: str, new: str, as_json: bool) -> None:
+    """Call the object OLD by the name NEW; its masks stay."""
+    running.open_edit(edit, as_json).rename(old, new)
+    _said(as_json, "rename", f"{old!r} is called {new!r} now")
 
 
 @click.command(epilog="Example: tam-edit undo ball.edit")

@@ -240,7 +240,7 @@ class Routes:
     async def rename(self, request: Request) -> Response:
         given = await _json(request)
         name, to = _text(given.get("object"), "object"), _text(given.get("to"), "to")
-        return await self._changing(lambda: self.studio.open_desk.rename(name, to))
+        return await self._changing(lambda: self.studio.open_desk.edit.rename(name, to))
 
     async def forget(self, request: Request) -> Response:
         name = _text((await _json(request)).get("object"), "object")

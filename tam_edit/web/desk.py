@@ -11,7 +11,7 @@ import numpy as np
 
 from tam_edit.digest import digest_of
 from tam_edit.engine.store import EntryLost
-from tam_edit.errors import PromptError, TamEditError, UsageError
+from tam_edit.errors import PromptError, TamEditError
 from tam_edit.masks import LabelMap, Mask
 from tam_edit.pipelines.context import Context, Rgb
 from tam_edit.pipelines.engines import Engines
@@ -274,48 +274,21 @@ class Desk:
 
     def copy(self, name: str, frame: int, to: int, *, move: bool) -> None:
         """Say on another frame what is said of an object on this one; moving takes it away here. One step of undo."""
-        script = self.edit.script
-        prompt = script.prompt(name, frame)
+        if not 0 <= to < self.source.frames:
+            raise PromptError(f"frame {to}: the clip has frames 0 to {self.source.frames - 1}")
+        prompt = self.edit.script.moved(name, frame, to, copy=not move).prompt(name, to)
         if prompt is None:
-            raise UsageError(f"nothing is said of {name!r} on frame {frame}: there is nothing to copy or move")
-        if frame == to:
-            return
-        prompt = replace(prompt, prior=None) if prompt.is_clicks else prompt
+            raise AssertionError("moved to a frame where nothing is said")
         with self._clicking:
             segmenter = self._remembering()
             segmenter.frame = to
             mask = key_mask(self._clicks, name, to, prompt, segmenter).load()
-
-            def change(script: EditScript) -> EditScript:
-                changed = script.marked(name, to, prompt)
-                return changed.unmarked(name, frame) if move else changed
-
-            self.edit.bench.change(change)
+            self.edit.move(name, frame, to, copy=not move)
         self._show_at_once(name, to, mask)
-
-    def rename(self, name: str, to: str) -> None:
-        """Call an object something else; its masks stay."""
-        from tam_edit.script import check_name
-
-        check_name(to)
-
-        def change(script: EditScript) -> EditScript:
-            script.label_of(name)
-            if to in script.names:
-                raise PromptError(f"there is an object {to!r} already: choose another name")
-            items = [replace(item, name=to) if item.name == name else item for item in script.objects]
-            return replace(script, objects=tuple(items))
-
-        self.edit.bench.change(change)
 
     def forget(self, name: str) -> None:
         """Take an object out of the script; those after it move up by one label."""
-
-        def change(script: EditScript) -> EditScript:
-            script.label_of(name)
-            return replace(script, objects=tuple(item for item in script.objects if item.name != name))
-
-        self.edit.bench.change(change)
+        self.edit.forget(name)
         self.known = replace(self.known, shown={})
 
     def set_settings(self, **fields: Any) -> None:
