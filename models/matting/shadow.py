@@ -22,6 +22,9 @@ BRIGHTER, ALIKE = 1.18, 1.09
 """Ground this much brighter at another time lay in shadow; ground no brighter than this is dark by itself."""
 
 GUARD_PX = 3
+AROUND_PX, VOTE_PX = 21, 15
+"""At working size: how wide ground beside an object is not asked (its shadow may reach there unseen), and how wide a
+neighbourhood votes together."""
 
 
 class Shadows:
@@ -72,7 +75,9 @@ class Shadows:
             )
             _, mask = self._scene.picture(at)
             taken = (mask | self._guesses.get_or(at, self._guess)).astype(np.uint8)
-            taken = cv2.dilate(cv2.resize(taken, size, interpolation=cv2.INTER_AREA), np.ones((5, 5), np.uint8))
+            taken = cv2.dilate(
+                cv2.resize(taken, size, interpolation=cv2.INTER_AREA), np.ones((AROUND_PX, AROUND_PX), np.uint8)
+            )
             # What lies beyond the other picture is as good as hidden.
             hidden = cv2.warpPerspective(
                 taken, camera, size, flags=flags | cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=1
@@ -86,15 +91,15 @@ def _brightness(rgb: Rgb) -> Floats:
 
 
 def _judged(guess: Bools, witness: Floats, count: Floats) -> Bools:
-    """Pixels of a guess for which the witnesses around speak; those without any follow their part's majority."""
-    box = (9, 9)
+    """Pixels of a guess for which the witnesses around speak, and those without witnesses that hang together with them.
+
+    What the witnesses speak against is left out first, so that it neither joins nor parts the others.
+    """
+    box = (VOTE_PX, VOTE_PX)
     weight = guess.astype(np.float32)
     votes, voters = cv2.blur(witness * weight, box), cv2.blur(count * weight, box)
-    kept = guess & (votes > 0)
-    total, labels = cv2.connectedComponents(guess.astype(np.uint8))
-    for label in range(1, total):
-        part = labels == label
-        unheard = part & (voters < 1e-3)
-        if unheard.any() and float(witness[part].sum()) > 0:
-            kept |= unheard
-    return np.asarray(kept)
+    left = guess & ((votes > 0) | (voters < 1e-3))
+    total, labels = cv2.connectedComponents(left.astype(np.uint8))
+    balance = np.bincount(labels.ravel(), np.where(left, votes, 0).ravel(), minlength=total)
+    balance[0] = 0
+    return np.asarray(balance[labels] > 0)
