@@ -27,6 +27,9 @@ types: $(VENV)/installed-dev
 wheel: $(VENV)/installed-dev
 	$(BIN)/python tests/check_wheel.py
 
+docs: $(VENV)/installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 bench: $(VENV)/installed-dev
 	$(BIN)/python -m tests.bench
 

@@ -280,7 +280,7 @@ class Edit:
         """Carry the masks of all objects through the clip.
 
         objects: only these are in the tube that comes back (all are tracked together, since they compete).
-        frames: stop-and-go, only as far as these frames need. Loading is lazy: masks["ball"][120] is bool [H, W].
+        frames: stop-and-go, only as far as these frames need. Loading is lazy: `masks["ball"][120]` is bool [H, W].
         """
         names = self.script.names
         for name in objects or ():
@@ -298,7 +298,7 @@ class Edit:
         return self.bench.run("track", work)
 
     def shadows(self) -> MaskTube:
-        """What `remove` takes along as shadows of all objects with the setting shadow "auto": masks["shadow"][120]."""
+        """What `remove` takes along as shadows of all objects with shadow "auto": `masks["shadow"][120]`."""
 
         def work(context: Context, engines: Engines) -> MaskTube:
             from tam_edit.pipelines.matte_shadow import shadow_tube
