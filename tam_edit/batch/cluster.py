@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 
 from tam_edit.batch.jobs import Job
 from tam_edit.batch.pool import STOP_S, Event, Task
-from tam_edit.batch.running import Batch
+from tam_edit.batch.running import Batch, check_store
 from tam_edit.batch.work import Outcome, Told
 from tam_edit.errors import TamEditError, UsageError
 
@@ -132,6 +132,9 @@ def run_on_cluster(batch: Batch, address: str, prepare: Callable[[], None] | Non
 
     if importlib.util.find_spec("ray") is None:
         raise UsageError("--cluster needs Ray: pip install 'tam-edit[cluster]'")
+    if not address.strip():
+        raise UsageError("--cluster: an address is needed, such as 10.0.0.1:6379, auto or local")
+    check_store(batch.plan)
     wanted = batch.sort_out()
     if not wanted:
         return

@@ -59,7 +59,10 @@ def read_jobs(path: Path) -> JobsFile:
         raise ScriptError(f"{path}: nested too deeply for a jobs file") from error
     except ValueError as error:  # Python's limit for the digits of a whole number
         raise ScriptError(f"{path}: {error}") from error
-    return _Reader(path, LineIndex(text)).file(tree)
+    try:
+        return _Reader(path, LineIndex(text)).file(tree)
+    except OSError as error:
+        raise ScriptError(f"{path}: {error.filename} cannot be looked at: {error.strerror}") from error
 
 
 class _Reader:
@@ -196,7 +199,7 @@ class _Reader:
         found: dict[Path, bool] = {}
         for index, pattern in enumerate(patterns):
             whole = self.place(pattern)
-            if not glob.has_magic(pattern) or whole.exists():  # a name with brackets in it is a name first
+            if not glob.has_magic(pattern) or os.path.lexists(whole):  # a name with brackets in it is a name first
                 found[whole] = False
                 continue
             here = [Path(name) for name in sorted(glob.glob(str(whole), recursive=True))]
@@ -221,8 +224,8 @@ class _Reader:
         return _FIELD.sub(put, pattern)
 
     def place(self, path: str) -> Path:
-        # normpath, not resolve: a link stays what a person called it.
-        return Path(os.path.normpath(self.folder / Path(path).expanduser()))
+        # normpath, not resolve: a link stays what a person called it. A home that nobody has is a name like others.
+        return Path(os.path.normpath(self.folder / os.path.expanduser(path)))
 
     # All jobs together
 

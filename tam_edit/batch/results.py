@@ -58,6 +58,13 @@ def verdict(job: Job, *, thorough: bool = False) -> Verdict:
     Whatever cannot be looked at (no project yet, a broken script, missing weights) counts as not finished: running
     the job tells what is wrong.
     """
+    try:
+        return _verdict(job, thorough=thorough)
+    except OSError as error:  # a name that is too long, a folder that may not be read
+        return Verdict(False, f"cannot be looked at ({error.strerror})")
+
+
+def _verdict(job: Job, *, thorough: bool) -> Verdict:
     exists = bool(_files(job.output))
     folder = Path(job.project)
     if not Project.is_one(folder):
@@ -172,6 +179,7 @@ def _read(path: Path) -> dict[str, Any] | None:
         record = json.loads(path.read_bytes())
         sound = record["format"] == FORMAT and record["version"] == VERSION and record["files"]
         sound = sound and isinstance(record["made_from"], dict)
+        sound = sound and all(isinstance(item["path"], str) for item in record["files"])
         sound = sound and all({"path", "bytes", "mtime_ns", "digest"} <= item.keys() for item in record["files"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -188,7 +196,7 @@ def _changed_files(job: Job, record: Mapping[str, Any], *, thorough: bool) -> st
             same = status.st_size == item["bytes"]
             if same and (thorough or status.st_mtime_ns != item["mtime_ns"]):
                 same = digest_file(path) == item["digest"]
-        except OSError:
+        except (OSError, ValueError):
             return f"its output {path.name} is missing"
         if not same:
             return f"its output {path.name} is not the one that was written"

@@ -232,8 +232,17 @@ def job_json(item: Progress) -> dict[str, Any]:
     }
 
 
+def check_store(plan: Plan) -> None:
+    """Refuse an address that nobody knows before any work. Raises UsageError."""
+    if plan.store_url is not None:
+        from tam_edit.engine.remote import RemoteTier
+
+        RemoteTier.of(plan.store_url)
+
+
 def run_here(batch: Batch, prepare: Callable[[], None] | None = None) -> None:
     """Do a batch in worker processes of this machine."""
+    check_store(batch.plan)
     wanted = batch.sort_out()
     count = min(batch.plan.workers, max(len(wanted), 1))
     kit = Kit(batch.plan.memory_bytes // count, batch.plan.store_url, prepare)

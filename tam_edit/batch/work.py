@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import tempfile
@@ -21,7 +22,7 @@ from tam_edit.engine.report import Report, peak_rss_bytes
 from tam_edit.engine.runner import Runner, Watcher
 from tam_edit.engine.store import Store
 from tam_edit.errors import Cancelled, OutputUnwritable, ScriptError, TamEditError
-from tam_edit.project import Project, write_whole
+from tam_edit.project import SCRIPT_NAME, Project, write_whole
 from tam_edit.saying import Saying
 from tam_edit.script import EditScript
 from tam_edit.session import Edit
@@ -168,6 +169,8 @@ class Hands:
             outcome = dataclasses.replace(failed, status="stopped", error=words)
         except TamEditError as error:
             outcome = dataclasses.replace(failed, error=str(error))
+        except OSError as error:
+            outcome = dataclasses.replace(failed, error=f"{error.filename or 'a file'}: {error.strerror or error}")
         except MemoryError:
             words = "not enough memory: give more with --memory or take fewer --workers"
             outcome = dataclasses.replace(failed, status="died", error=words)
@@ -181,7 +184,10 @@ class Hands:
 
     def surroundings(self, number: int) -> Surroundings:
         return Surroundings(
-            watcher=_Teller(number, self.tell), memory_bytes=self.memory_bytes, cancelled=self.cancelled
+            watcher=_Teller(number, self.tell),
+            say=lambda _: self.tell(Told(number, "waits for another tam-edit", 0, 1, 0)),
+            memory_bytes=self.memory_bytes,
+            cancelled=self.cancelled,
         )
 
     def store(self, root: Path) -> Store:
@@ -211,6 +217,7 @@ class Hands:
             return self.opened(job)
         folder = Path(job.project)
         if not Project.is_one(folder):
+            _clear_beginnings(folder)
             Edit.create(job.clip, folder, frame_rate=job.frame_rate, allow_truncated=job.allow_truncated)
         edit = self.opened(job)
         _follow_clip(edit, Path(job.clip))
@@ -287,10 +294,15 @@ def _outcome(job: Job, status: Status, report: Report, frames: int, size_wh: Seq
 
 def _unforeseen(failed: Outcome, error: Exception) -> Outcome:
     """Our own fault, or a library that ran out of memory: the traceback goes to a file."""
-    with tempfile.NamedTemporaryFile("w", prefix="tam-edit-", suffix=".txt", delete=False, encoding="utf-8") as file:
-        file.write("".join(traceback.format_exception(error)))
+    kept = ""
+    with contextlib.suppress(OSError):  # where even this cannot be written, the words must do
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="tam-edit-", suffix=".txt", delete=False, encoding="utf-8"
+        ) as file:
+            file.write("".join(traceback.format_exception(error)))
+        kept = f", see {file.name}"
     short_of_memory = "nsufficient memory" in str(error) or "not enough memory" in str(error)  # OpenCV's, torch's
-    words = f"{type(error).__name__}: {error}; an error of tam-edit itself unless memory ran out, see {file.name}"
+    words = f"{type(error).__name__}: {error}; an error of tam-edit itself unless memory ran out{kept}"
     return dataclasses.replace(failed, status="died" if short_of_memory else "failed", error=words)
 
 
@@ -300,6 +312,14 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputUnwritable(f"{folder} cannot be made: {error.strerror}: choose another place") from error
+
+
+def _clear_beginnings(folder: Path) -> None:
+    """Take away what a project leaves that was killed while it was made: nothing but unfinished hidden files."""
+    left = list(folder.iterdir()) if folder.is_dir() else []
+    if all(path.name.startswith(f".{SCRIPT_NAME}-") and path.is_file() for path in left):
+        for path in left:
+            path.unlink(missing_ok=True)
 
 
 def _follow_clip(edit: Edit, clip: Path) -> None:

@@ -73,8 +73,12 @@ def test_options_engines_and_backgrounds_count_as_changes(folders: list[Path], t
     write_clip(beach, frames=4)
     assert done([one], dry=True).progress[1].reason == "the background or picture changed"
     record = next((folders[0] / "results").iterdir())
-    record.write_text(record.read_text()[:-30])
-    assert done([one], dry=True).progress[1].reason == "no result of it yet", "a broken record is none"
+    text = record.read_text()
+    for broken in (text[:-30], "[]", text.replace('"path": "', '"path": 3, "x": "'), text.replace('"files"', '"f"')):
+        record.write_text(broken)
+        assert done([one], dry=True).progress[1].reason == "no result of it yet", "a broken record is none"
+    record.write_text(text.replace('"path": "', '"path": "\\u0000'))
+    assert "is missing" in done([one], dry=True).progress[1].reason
 
 
 def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
@@ -142,6 +146,29 @@ def test_every_effect_is_made_and_planned(folders: list[Path], tmp_path: Path) -
     Image.new("RGB", (8, 8), (99, 9, 9)).save(tmp_path / "sign.png")
     changed = [item.job.effect for item in done(jobs, dry=True).all if item.state == "planned"]
     assert changed == ["replace", "alter", "render"]
+
+
+def test_names_that_no_disk_takes_fail_alone(folders: list[Path], tmp_path: Path) -> None:
+    long = job(1, folders[0], output=str(tmp_path / ("x" * 300 + ".mp4")))
+    kept = job(2, tmp_path / ("y" * 300), clip=str(tmp_path / "a.mp4"), script=str(folders[0]))
+    file = job(3, folders[1], output=str(tmp_path / "a.mp4" / "b.mp4"))
+    batch = done([long, kept, file, job(4, folders[2])])
+    assert states(batch) == ["failed", "failed", "failed", "done"]
+    errors = [item["error"] for item in batch.to_json()["jobs"][:3]]
+    assert all(words and "itself" not in words for words in errors), errors
+
+
+def test_a_project_killed_while_it_was_made_is_made_again(tmp_path: Path, folders: list[Path]) -> None:
+    kept = tmp_path / "kept.edit"
+    kept.mkdir()
+    (kept / ".edit.json-abc").write_text("{")
+    one = job(1, kept, clip=str(tmp_path / "a.mp4"), script=str(folders[0]))
+    assert states(done([one])) == ["done"]
+    other = tmp_path / "precious.edit"
+    other.mkdir()
+    (other / "letter.txt").write_text("mine")
+    refused = done([dataclasses.replace(one, project=str(other))])
+    assert states(refused) == ["failed"] and (other / "letter.txt").read_text() == "mine"
 
 
 @pytest.mark.parametrize("rule", ["never", "ours"])

@@ -98,7 +98,10 @@ def test_wrong_usage(call: Any, tmp_path: Path) -> None:
     assert status == 1 and "no project matches" in json.loads(out)["error"]
     project(tmp_path, "a")
     status, _, err = call(path, "--cluster", "127.0.0.1:9")
-    assert status == 1 and "127.0.0.1:9" in err + _
+    assert status == 1 and "no Ray cluster answers at 127.0.0.1:9" in err
+    assert call(path, "--cluster", " ")[0] == 2
+    status, _, err = call(path, "--store", "nonsense://x")
+    assert status == 2 and "--store nonsense://x" in err
 
 
 def test_estimates_come_from_former_runs_on_this_kind_of_machine(tmp_path: Path, quick_engines: None) -> None:

@@ -170,6 +170,7 @@ MISTAKES = [
     ),
     ("[[jobs]]\nclip = 3\n", 2, "a path, a pattern or a list"),
     ("[[jobs]]\nclip = 'a\\u0000'\n".replace("'", '"'), 2, "text is needed"),
+    (JOB.replace("a.edit", "q" * 300 + "*.edit"), 2, "no project matches"),
     ("x = " + "9" * 5000 + "\n", None, "jobs.toml"),
     ("x = " + "[" * 20000 + "\n", None, "jobs.toml"),
 ]
