@@ -54,8 +54,8 @@ class Altered:
         shown = [frame for frame in frames if self.mattes.has_hole(frame)]
         return {
             "matte": self.mattes.series.reads(shown),
+            # What lies under it is told by the list that both stand in.
             "change": {frame: self.change.digest(frame) for frame in shown},
-            **self.under.reads(shown),
         }
 
     def layer(self, frame: int) -> Layer | None:

@@ -35,7 +35,7 @@ from tam_edit.pipelines.overlays import Background, Replacement
 from tam_edit.pipelines.probe import probe
 from tam_edit.pipelines.propagate import Tubes
 from tam_edit.pipelines.recipes import matte_settings, removal, tubes
-from tam_edit.pipelines.stack import Under, stacked
+from tam_edit.pipelines.stack import Kept, Under, stacked
 from tam_edit.pipelines.tracks import shots_with, track
 from tam_edit.project import Project
 from tam_edit.script import EditScript
@@ -90,12 +90,12 @@ class Maker:
         overlays: list[Overlay] = []
         for effect in settled(effects, self.script.names):
             if isinstance(effect, Remove):
-                overlays.append(self._removal(effect.choice))
+                overlays.append(Kept(self._removal(effect.choice)))
             elif isinstance(effect, Replace):
-                overlays.extend(self._replacement(effect, overlays))
+                overlays.extend(map(Kept, self._replacement(effect, overlays)))
             else:
                 for choice in _one_by_one(effect.choice):
-                    overlays.extend(self._alteration(effect, choice, self._under(overlays)))
+                    overlays.extend(map(Kept, self._alteration(effect, choice, self._under(overlays))))
         return stacked(overlays)
 
     def _removal(self, choice: Choice) -> Overlay:
@@ -108,6 +108,10 @@ class Maker:
         measured: Likenesses = {}
         if look.match_colour != "none" or look.grain == "auto":
             measured = likenesses(self.context, self.found, behind, shots_with(self.context, kept))
+        for shot, found in measured.items():
+            if look.grain == "auto" and found is not None and found.clip_grain is None:
+                words = "no calm place shows the clip's noise: no grain is added; give its strength, such as --grain 3"
+                self.context.runner.ledger.warn(words, shot.indices())
         if look.match_colour == "background" or look.grain:
             behind = LikenedBackground(behind, look, measured)
         made: list[Overlay] = []

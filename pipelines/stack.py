@@ -15,8 +15,24 @@ Reads = Mapping[str, Mapping[int, str | None]]
 
 
 @dataclass
+class Kept:
+    """An overlay whose last layer is kept: every effect above it asks for the same one."""
+
+    overlay: Overlay
+    _last: tuple[int, Layer | None] | None = field(default=None, repr=False)
+
+    def reads(self, frames: Iterable[int]) -> Reads:
+        return self.overlay.reads(frames)
+
+    def layer(self, frame: int) -> Layer | None:
+        if self._last is None or self._last[0] != frame:
+            self._last = (frame, self.overlay.layer(frame))
+        return self._last[1]
+
+
+@dataclass
 class Stack:
-    """Overlays in order, the first one lowest; layers of the last frame are kept, since those above ask again."""
+    """Overlays in order, the first one lowest; the last merged layer is kept."""
 
     overlays: Sequence[Overlay]
     _kept: tuple[int, Layer | None] | None = field(default=None, repr=False)
@@ -43,10 +59,6 @@ class Under:
 
     context: Context
     overlay: Overlay
-
-    def reads(self, frames: Iterable[int]) -> Reads:
-        """Digests of what the effects below look at; the clip's own pictures come on top."""
-        return {f"under it: {name}": digests for name, digests in self.overlay.reads(frames).items() if digests}
 
     def rgb(self, frame: int) -> Rgb:
         """uint8 [H, W, 3]."""

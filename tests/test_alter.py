@@ -239,6 +239,14 @@ def test_later_effects_see_what_earlier_ones_made(edit: Edit, tmp_path: Path) ->
     assert both[1] > both[0] + 80 and one[0] > one[1] + 80
 
 
+def test_long_lists_stay_quick_to_plan_and_make(edit: Edit, tmp_path: Path) -> None:
+    many: list[Effect] = [Alter(Blurred(1 + index / 8), Choice(("red",))) for index in range(16)]
+    report = edit.render(tmp_path / "a.mkv", many, options=LOSSLESS)
+    assert ran(report)["matte"] == 48 and ran(report)["encode"] == 48
+    changed = [*many[:3], Alter(Blurred(9), Choice(("red",))), *many[4:]]
+    assert ran(edit.render(tmp_path / "b.mkv", changed, options=LOSSLESS))["encode"] == 48, "a lower one counts too"
+
+
 def test_layers_merge_as_if_laid_one_by_one() -> None:
     noise = np.random.default_rng(2)
     rgb = noise.integers(0, 255, (30, 40, 3), np.uint8)
