@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
@@ -20,17 +17,15 @@ from starlette.routing import Route
 
 from tam_edit.engine.store import EntryLost
 from tam_edit.errors import ProjectBusy, TamEditError, UsageError
-from tam_edit.masks import Mask
 from tam_edit.saying import Saying
+from tam_edit.web import asked
 from tam_edit.web.guard import Access, Guard, immutable
 from tam_edit.web.pictures import WIDTHS_PX
-from tam_edit.web.studio import Studio, Work, project_for
+from tam_edit.web.studio import Studio, project_for
 from tam_edit.web.uploads import PICTURE_SUFFIXES, VIDEO_SUFFIXES, receive, safe_name
 
 STATIC = Path(__file__).parent / "static"
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
-LARGEST_JSON_BYTES = 16 << 20
-MOST_POINTS = 500
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -94,6 +89,9 @@ class Routes:
             "/api/copy": self.copy,
             "/api/rename": self.rename,
             "/api/forget": self.forget,
+            "/api/colour": self.colour,
+            "/api/effects/add": self.add_effect,
+            "/api/effects/drop": self.drop_effect,
             "/api/undo": self.undo,
             "/api/redo": self.redo,
             "/api/settings": self.settings,
@@ -137,7 +135,7 @@ class Routes:
         return JSONResponse(await run_in_threadpool(self.studio.track_json))
 
     async def jpeg(self, request: Request) -> Response:
-        width_px = _number(request.query_params.get("w", "1280"), "w")
+        width_px = asked.number(request.query_params.get("w", "1280"), "w")
         if width_px not in WIDTHS_PX:
             raise UsageError(f"w={width_px}: {', '.join(map(str, WIDTHS_PX))} are possible")
         frame = self._frame(request)
@@ -174,7 +172,7 @@ class Routes:
         if request.url.path.endswith(".png"):
             payload, kind = await run_in_threadpool(found.png, frame), "image/png"
         else:
-            width_px = _number(request.query_params.get("w", "1280"), "w")
+            width_px = asked.number(request.query_params.get("w", "1280"), "w")
             if width_px not in WIDTHS_PX:
                 raise UsageError(f"w={width_px}: {', '.join(map(str, WIDTHS_PX))} are possible")
             payload, kind = await run_in_threadpool(found.jpeg, frame, width_px), "image/jpeg"
@@ -203,18 +201,18 @@ class Routes:
     # Saying
 
     async def say(self, request: Request) -> Response:
-        given = await _json(request)
+        given = await asked.json_of(request)
         desk = self.studio.open_desk
-        name = _text(given.get("object"), "object")
-        mask = None if given.get("mask") is None else _mask_of(given["mask"], desk.source.size_wh)
+        name = asked.text(given.get("object"), "object")
+        mask = None if given.get("mask") is None else asked.mask(given["mask"], desk.source.size_wh)
         saying = Saying(
-            frame=_number(given.get("frame"), "frame"),
-            points=_points(given.get("points", []), "points"),
-            negative=_points(given.get("negative", []), "negative"),
+            frame=asked.number(given.get("frame"), "frame"),
+            points=asked.points(given.get("points", []), "points"),
+            negative=asked.points(given.get("negative", []), "negative"),
             box=given.get("box"),
             mask=mask,
             absent=given.get("absent") is True,
-            candidate=_number(given.get("candidate", 0), "candidate"),
+            candidate=asked.number(given.get("candidate", 0), "candidate"),
         )
         found = await run_in_threadpool(desk.say, name, saying)
         self.studio.changed()
@@ -227,24 +225,30 @@ class Routes:
         )
 
     async def unmark(self, request: Request) -> Response:
-        given = await _json(request)
-        name, frame = _text(given.get("object"), "object"), _number(given.get("frame"), "frame")
+        given = await asked.json_of(request)
+        name, frame = asked.text(given.get("object"), "object"), asked.number(given.get("frame"), "frame")
         return await self._changing(lambda: self.studio.open_desk.edit.unmark(name, frame))
 
     async def copy(self, request: Request) -> Response:
-        given = await _json(request)
-        name, move = _text(given.get("object"), "object"), given.get("move") is True
-        frame, to = _number(given.get("frame"), "frame"), _number(given.get("to"), "to")
+        given = await asked.json_of(request)
+        name, move = asked.text(given.get("object"), "object"), given.get("move") is True
+        frame, to = asked.number(given.get("frame"), "frame"), asked.number(given.get("to"), "to")
         return await self._changing(lambda: self.studio.open_desk.copy(name, frame, to, move=move))
 
     async def rename(self, request: Request) -> Response:
-        given = await _json(request)
-        name, to = _text(given.get("object"), "object"), _text(given.get("to"), "to")
-        return await self._changing(lambda: self.studio.open_desk.edit.rename(name, to))
+        given = await asked.json_of(request)
+        name, to = asked.text(given.get("object"), "object"), asked.text(given.get("to"), "to")
+        return await self._changing(lambda: self.studio.rename(name, to))
 
     async def forget(self, request: Request) -> Response:
-        name = _text((await _json(request)).get("object"), "object")
+        name = asked.text((await asked.json_of(request)).get("object"), "object")
         return await self._changing(lambda: self.studio.open_desk.forget(name))
+
+    async def colour(self, request: Request) -> Response:
+        given = await asked.json_of(request)
+        name = asked.text(given.get("object"), "object")
+        colour = None if given.get("colour") is None else asked.text(given["colour"], "colour")
+        return await self._changing(lambda: self.studio.paint(name, colour))
 
     async def undo(self, _: Request) -> Response:
         return await self._changing(self.studio.open_desk.edit.undo)
@@ -253,21 +257,11 @@ class Routes:
         return await self._changing(self.studio.open_desk.edit.redo)
 
     async def settings(self, request: Request) -> Response:
-        given = await _json(request)
-        known = {"segmenter", "tracker", "inpainter", "dilate_px", "feather_px"}
-        if unknown := given.keys() - known:
-            raise UsageError(f"settings {sorted(unknown)}: there are {', '.join(sorted(known))}")
-        for name in ("segmenter", "tracker", "inpainter"):
-            if name in given:
-                _text(given[name], name)
-        for name, kinds in (("dilate_px", (int,)), ("feather_px", (int, float))):
-            value = given.get(name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, kinds)):
-                raise UsageError(f"{name} {value!r}: a number of pixels is needed")
+        given = asked.settings(await asked.json_of(request))
         return await self._changing(lambda: self.studio.open_desk.set_settings(**given))
 
     async def rest(self, request: Request) -> Response:
-        frame = _number((await _json(request)).get("frame"), "frame")
+        frame = asked.number((await asked.json_of(request)).get("frame"), "frame")
         if 0 <= frame < self.studio.open_desk.source.frames:
             await run_in_threadpool(self.studio.open_desk.prepare, frame)
         return Response(status_code=204)
@@ -280,23 +274,33 @@ class Routes:
     # Working
 
     async def plan(self, request: Request) -> Response:
-        work = _work(await _json(request))
+        work = await run_in_threadpool(self.studio.work_of, await asked.json_of(request))
         report = await run_in_threadpool(self.studio.plan, work)
-        return JSONResponse(None if report is None else report.to_json())
+        return JSONResponse(report.to_json())
 
     async def run(self, request: Request) -> Response:
-        work = _work(await _json(request))
+        work = await run_in_threadpool(self.studio.work_of, await asked.json_of(request))
         await run_in_threadpool(self.studio.start, work)
         return JSONResponse(await run_in_threadpool(self.studio.to_json))
+
+    async def add_effect(self, request: Request) -> Response:
+        given = await asked.json_of(request)
+        if given.get("kind") not in ("remove", "replace", "alter"):
+            raise UsageError("an effect removes, replaces or alters")
+        return await self._changing(lambda: self.studio.add_effect(given))
+
+    async def drop_effect(self, request: Request) -> Response:
+        index = asked.number((await asked.json_of(request)).get("index"), "index")
+        return await self._changing(lambda: self.studio.drop_effect(index))
 
     async def cancel(self, _: Request) -> Response:
         self.studio.jobs.cancel()
         return JSONResponse(await run_in_threadpool(self.studio.to_json))
 
     async def judge(self, request: Request) -> Response:
-        given = await _json(request)
-        name, frame = _text(given.get("object"), "object"), _number(given.get("frame"), "frame")
-        verdict = _text(given.get("verdict"), "verdict")
+        given = await asked.json_of(request)
+        name, frame = asked.text(given.get("object"), "object"), asked.number(given.get("frame"), "frame")
+        verdict = asked.text(given.get("verdict"), "verdict")
         return await self._changing(lambda: self.studio.judge(name, frame, verdict))
 
     # Sending files
@@ -337,82 +341,6 @@ class Routes:
         length = request.headers.get("content-length")
         announced = int(length) if length is not None and length.isdigit() else None
         return await receive(request.stream(), folder, name, self.studio.options.upload_limit_bytes, announced)
-
-
-# Reading what a request says
-
-
-async def _json(request: Request) -> dict[str, Any]:
-    pieces, size = [], 0
-    async for piece in request.stream():
-        size += len(piece)
-        if size > LARGEST_JSON_BYTES:
-            raise UsageError("the request is too large")
-        pieces.append(piece)
-    try:
-        found = json.loads(b"".join(pieces) or b"{}")
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"the request is no JSON ({error})") from error
-    if not isinstance(found, dict):
-        raise UsageError("the request is no JSON object")
-    return found
-
-
-def _text(value: Any, what: str) -> str:
-    if not isinstance(value, str) or not value:
-        raise UsageError(f"{what} {value!r}: text is needed")
-    return value
-
-
-def _number(value: Any, what: str) -> int:
-    if isinstance(value, str) and value.isdigit() and len(value) < 12:
-        return int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > 10**9:
-        raise UsageError(f"{what} {value!r}: a whole number is needed")
-    return value
-
-
-def _points(value: Any, what: str) -> list[tuple[float, float]]:
-    if not isinstance(value, list) or len(value) > MOST_POINTS:
-        raise UsageError(f"{what}: at most {MOST_POINTS} pairs [x, y] are possible")
-    found = []
-    for pair in value:
-        numbers = pair if isinstance(pair, list) and len(pair) == 2 else [None, None]
-        if not all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers):
-            raise UsageError(f"{what} {pair!r}: write [x, y]")
-        found.append((float(pair[0]), float(pair[1])))
-    return found
-
-
-def _mask_of(runs: Any, size_wh: tuple[int, int]) -> Mask:
-    """A mask [H, W] from run lengths along the rows, the first of them background."""
-    width, height = size_wh
-    fits = isinstance(runs, list) and all(type(run) is int and 0 <= run <= width * height for run in runs)
-    if not fits or sum(runs) != width * height:
-        raise UsageError(f"a mask needs run lengths that add up to {width}x{height} pixels")
-    values = np.arange(len(runs)) % 2 == 1
-    return np.asarray(np.repeat(values, runs).reshape(height, width))
-
-
-def _work(given: dict[str, Any]) -> Work:
-    known = {"kind", "objects", "invert", "lossless", "codec", "crf", "container", "background", "format"}
-    if unknown := given.keys() - known:
-        raise UsageError(f"{sorted(unknown)}: there are {', '.join(sorted(known))}")
-    objects = given.get("objects")
-    if objects is not None and not (isinstance(objects, list) and all(isinstance(name, str) for name in objects)):
-        raise UsageError("objects: a list of names is needed")
-    background = given.get("background")
-    return Work(
-        kind=_text(given.get("kind"), "kind"),
-        objects=None if objects is None else tuple(objects),
-        invert=given.get("invert") is True,
-        lossless=given.get("lossless") is True,
-        codec=_text(given.get("codec", "auto"), "codec"),
-        crf=None if given.get("crf") is None else _number(given["crf"], "crf"),
-        container=_text(given.get("container", ".mp4"), "container"),
-        background=None if background is None else _text(background, "background"),
-        format=_text(given["format"], "format") if "format" in given else "",
-    )
 
 
 def _missing(words: str) -> Response:

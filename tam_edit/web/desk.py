@@ -200,8 +200,9 @@ class Desk:
         bench = self.edit.bench
         with self._asking:
             settings = bench.settings
-            if self._engines is None or self._engines[0] != settings:
-                self._engines = (settings, bench.engines())
+            named = (settings.segmenter, settings.tracker, settings.inpainter)
+            if self._engines is None or self._engines[0] != named:
+                self._engines = (named, bench.engines())
                 self._segmenter = None
             return self._engines[1]
 

@@ -14,7 +14,7 @@ from tam_edit.pipelines.probe import probe
 from tam_edit.session import Edit
 from tam_edit.web.pictures import Pictures
 
-_NAME = re.compile(r"(removed|replaced|export)(?:-([a-z0-9-]+?))?-(\d{3,})(\.[a-z0-9]+)?")
+_NAME = re.compile(r"(removed|replaced|altered|rendered|export)(?:-([a-z0-9-]+?))?-(\d{3,})(\.[a-z0-9]+)?")
 PLAYABLE = frozenset({".mp4", ".mkv", ".mov", ".webm", ".m4v", ".avi"})
 CONTAINERS = (".mp4", ".mov", ".mkv", ".webm")
 
