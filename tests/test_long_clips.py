@@ -48,13 +48,13 @@ def true_mask(sequence: AnnotatedSequence, index: int) -> Mask:
 
 
 @needs_footage
-@pytest.mark.parametrize("frames", [8, pytest.param(None, marks=pytest.mark.slow)], ids=["8 of each", "731"])
+@pytest.mark.parametrize("frames", [6, pytest.param(None, marks=pytest.mark.slow)], ids=["6 of each", "731"])
 def test_tubes_stay_in_their_shots(frames: int | None, tmp_path: Path) -> None:
     sequences = [sequence.head(frames) for sequence in read_davis(FOOTAGE / "davis")]
     starts = np.cumsum([0, *map(len, sequences)]).tolist()
     clip = joined(sequences, tmp_path / "long.mp4")
     edit = Edit.create(clip, tmp_path / "long.edit")
-    assert edit.source().frames == starts[-1] == (731 if frames is None else 80)
+    assert edit.source().frames == starts[-1] == (731 if frames is None else 60)
     assert list(edit.cuts()) == starts[1:-1], "nine cuts"
     edit.override(segmenter="classic", tracker="classic", inpainter="classic")
     for number, (sequence, start) in enumerate(zip(sequences, starts[:-1], strict=True)):

@@ -217,3 +217,16 @@ def test_a_click_on_the_page_keeps_what_the_page_cannot_say(project: Path) -> No
     prompt = edit.script.prompt("both", 0)
     assert prompt is not None and prompt.all_boxes == () and prompt.scribbles
     desk.close()
+
+
+def test_another_candidate_of_one_click(call: Call, project: Path) -> None:
+    words_of = ("mark", project, "--object", "ball", "--point", words(centre(0)), "--segmenter", "classic", "--json")
+    areas = []
+    for number in range(3):
+        status, out, err = call(*words_of, "--candidate", number)
+        assert status == 0, err
+        areas.append(json.loads(out)["area_px"])
+        assert said(project, "ball").get("candidate", 0) == number
+    assert len(set(areas)) > 1, "another reading of the click"
+    status, _, err = call(*words_of, "--candidate", 3)
+    assert status == 2 and "error" not in err
