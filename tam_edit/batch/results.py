@@ -69,7 +69,7 @@ def _verdict(job: Job, *, thorough: bool) -> Verdict:
     folder = Path(job.project)
     if not Project.is_one(folder):
         return Verdict(False, "never run", exists)
-    record = _read(_record_path(job))
+    record = read_record(_record_path(job))
     if record is None:
         return Verdict(False, "no result of it yet", exists)
     if not exists:
@@ -82,7 +82,7 @@ def _verdict(job: Job, *, thorough: bool) -> Verdict:
     except (TamEditError, OSError) as error:
         return Verdict(False, f"cannot be compared ({error})", exists, ours=True)
     former = record["made_from"]
-    reasons = [words for name, words in _WORDS.items() if former.get(name) != now.get(name)]
+    reasons = [words for name, words in _WORDS.items() if name in now and former.get(name) != now[name]]
     if reasons:
         return Verdict(False, " and ".join(reasons), exists, ours=True)
     return Verdict(True, "nothing it was made from has changed", exists, ours=True)
@@ -98,15 +98,15 @@ def made_from(job: Job) -> dict[str, str]:
     said["source"] = {name: value for name, value in said["source"].items() if name != "path"}
     settings = type(script.settings)(**{**vars(script.settings), **job.settings})
     engines = resolve(settings, job.engine_options())
-    return {
+    found = {
         "script": digest_of(said),
         "clip": digest_of(_stamps(project.source_path(script))),
         "effect": digest_of((job.effect, dict(job.options), dict(job.settings), dict(job.engine))),
         "engines": digest_of([engine.identity for engine in (engines.segmenter, engines.tracker, engines.inpainter)]),
         "behind": digest_of([_behind(place) for place in _files_behind(job, project, script)]),
-        "prompts": prompts_digest(job),
         "version": __version__,
     }
+    return found if job.clip is None else {**found, "prompts": prompts_digest(job)}
 
 
 def prompts_digest(job: Job) -> str:
@@ -145,6 +145,9 @@ def keep_result(job: Job, made: Mapping[str, str], report: Report, size_wh: Sequ
         "effect": job.effect,
         "output": project.relative(Path(job.output)),
         "options": dict(job.options),
+        "settings": dict(job.settings),
+        "engine": dict(job.engine),
+        "overwrite": job.overwrite,
         "made_from": dict(made),
         "files": files,
         "engines": dict(report.engines),
@@ -173,12 +176,14 @@ def _record_path(job: Job) -> Path:
     return folder / "results" / f"{digest_of((job.effect, os.path.relpath(job.output, folder)))}.json"
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def read_record(path: Path) -> dict[str, Any] | None:
     """A record; None when there is none that can be trusted: then the job is simply run."""
     try:
         record = json.loads(path.read_bytes())
         sound = record["format"] == FORMAT and record["version"] == VERSION and record["files"]
-        sound = sound and isinstance(record["made_from"], dict)
+        tables = ("made_from", "options", "settings", "engine")
+        sound = sound and all(isinstance(record[name], dict) for name in tables)
+        sound = sound and all(isinstance(record[name], str) for name in ("effect", "output", "overwrite"))
         sound = sound and all(isinstance(item["path"], str) for item in record["files"])
         sound = sound and all({"path", "bytes", "mtime_ns", "digest"} <= item.keys() for item in record["files"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog="Example: tam-edit batch JOBS.toml --workers 4 --changed")
-@click.argument("jobs", type=click.Path(path_type=Path), metavar="JOBS.toml")
+@click.argument("jobs", type=click.Path(path_type=Path), metavar="JOBS.toml_OR_FOLDER")
 @click.option("--workers", type=int, default=1, show_default=True, metavar="N", help="Processes on this machine.")
 @click.option("--cluster", metavar="ADDRESS", help="Run on Ray: its head's address, auto, or local.")
 @click.option(
@@ -48,7 +48,11 @@ def batch(
     memory: int,
     as_json: bool,
 ) -> int:
-    """Do all edits of a jobs file; what is finished is not run again, and one that fails stops no other."""
+    """Do all edits of a jobs file; what is finished is not run again, and one that fails stops no other.
+
+    A folder in its place: the projects in it, and the results that they had from former batches.
+    """
+    from tam_edit.batch.former import former_jobs
     from tam_edit.batch.reading import read_jobs
     from tam_edit.batch.running import STOPPED, Batch, Plan, run_here
     from tam_edit.cli.batch_table import Board, print_summary
@@ -56,7 +60,7 @@ def batch(
     if changed and again:
         raise UsageError("--changed runs little, --again runs all: give one of them")
     plan = Plan(workers, memory, dry=dry_run, changed=changed, again=again, store_url=store)
-    file = read_jobs(jobs)
+    file = former_jobs(jobs) if jobs.is_dir() else read_jobs(jobs)
     for words in file.warnings:
         click.echo(f"note: {words}", err=True)
     board = Board(live=sys.stderr.isatty() and not as_json, lines=not as_json or sys.stderr.isatty())

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tam_edit import Edit
+from tam_edit import Edit, errors
 from tam_edit.batch import running
+from tam_edit.batch.former import former_jobs
 from tam_edit.batch.jobs import EFFECTS, SaidInJob
 from tam_edit.batch.pool import Kit, Pool, Task, shares_of_cores
 from tam_edit.batch.running import Batch, Plan, Progress, run_here
@@ -106,6 +107,26 @@ def test_prompts_make_a_project_and_corrections_in_it_stay(tmp_path: Path) -> No
     write_clip(clip, frames=16)
     followed = done([other])
     assert states(followed) == ["done"] and followed.to_json()["jobs"][0]["frames"] == 16
+
+
+def test_a_folder_of_projects_stands_for_their_former_results(folders: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(errors.ScriptError, match="has a result of a former batch"):
+        former_jobs(tmp_path)
+    options = {"background": str(folders[2]), "objects": ("ball",), "offset": (1.5, 2.0), "trim": "0:2"}
+    looks = {"settings": {"feather_px": 2.0}, "engine": {"weights": {}}, "overwrite": "ours"}
+    first = [job(1, folders[0], effect="replace", options=options, **looks), job(2, folders[1])]
+    clip = {"clip": str(tmp_path / "c.mp4"), "script": str(folders[2]), "output": str(tmp_path / "out" / "q.mp4")}
+    first.append(job(3, tmp_path / "deep" / "er" / "kept.edit", **clip))
+    assert states(done(first)) == ["done"] * 3
+    found = former_jobs(tmp_path).jobs
+    assert [item.name for item in found] == ["a", "b", "kept"]
+    assert [item.output for item in found] == [item.output for item in first]
+    assert states(done(list(found))) == ["unchanged"] * 3
+    Edit.open(folders[1]).mark("ball", frame=6, box=(0, 0, 20, 20))
+    assert states(done(list(found), changed=True)) == ["unchanged", "done", "unchanged"]
+    next((folders[1] / "results").iterdir()).write_text("{}")
+    left = former_jobs(tmp_path)
+    assert len(left.jobs) == 2 and "left out" in left.warnings[0]
 
 
 def test_a_script_can_be_lent_to_another_clip(folders: list[Path], tmp_path: Path) -> None:

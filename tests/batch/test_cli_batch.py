@@ -73,6 +73,8 @@ def test_the_example(call: Any, tmp_path: Path) -> None:
     path.write_text((ROOT / "examples" / "jobs.toml").read_text())
     status, out, err = call(path, "--json", "--workers", "2")
     found = json.loads(out)
+    status_of_folder, said, _ = call(tmp_path, "--changed", "--json")
+    assert status_of_folder == 0 and json.loads(said)["counts"] == {"unchanged": 6}
     assert status == 0, [item["error"] for item in found["jobs"]]
     assert [item["status"] for item in found["jobs"]] == ["done"] * 6
     done_names = sorted(os.listdir(tmp_path / "done"))
