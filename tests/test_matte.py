@@ -243,10 +243,11 @@ def test_a_shadow_goes_with_its_object_and_a_dark_patch_does_not() -> None:
     pictures, masks, patch = walking(30, static_x=150)
     finder = Shadows(lambda at: (pictures[at], masks[at]), 30)
     found = finder.found(14)  # the figure stands beside the patch: x 130 to 154
-    assert found[116:124, 156:168][~patch[116:124, 156:168]].mean() > 0.5 or found[119:124, 126:130].any()
     assert found[120:124, 125:130].mean() > 0.5
     assert found[125:130, 160:178].mean() < 0.2, "the patch is as dark without the figure"
     assert not (found & masks[14]).any()
+    near = Shadows(lambda at: (pictures[at], masks[at]), 14 + 13, 14 - 12)
+    assert (near.found(14) == found).all(), "frames farther than 12 away say nothing"
 
 
 # The stages
@@ -329,9 +330,10 @@ def test_settings_shape_the_result_without_touching_the_rest(edit: Edit, tmp_pat
     assert report.stage("shadow").frames_run == 80 and report.stage("soften").frames_run == 0
     shadows = edit.shadows()
     assert shadows.objects == ("shadow",) and len(shadows) == 80
-    edit.override(dilate_px=3, erode_px=1)
-    assert "offset_px went from 2 to 2" not in " ".join(edit.plan("remove").stage("matte").reasons)
-    assert "soften" not in [stage.name for stage in edit.plan("remove").stages], "growth that is said is exact"
+    edit.override(dilate_px=5, erode_px=1)
+    plan = edit.plan("remove")
+    assert "offset_px went from 2 to 4" in " ".join(plan.stage("matte").reasons)
+    assert "soften" not in [stage.name for stage in plan.stages], "growth that is said is exact"
 
 
 def test_a_preview_shows_the_shadow(edit: Edit, tmp_path: Path) -> None:
@@ -344,3 +346,49 @@ def test_a_preview_shows_the_shadow(edit: Edit, tmp_path: Path) -> None:
     edit.override(shadow="auto")
     write_overlay(edit, 0, {"ball": mask}, tmp_path / "preview.png")
     assert (tmp_path / "preview.png").stat().st_size > 0 and SIZE_WH == (96, 64)
+
+
+def test_kept_pixels_keep_every_bit(edit: Edit, tmp_path: Path) -> None:
+    from tam_edit.media.probe import probe
+    from tam_edit.media.reader import ClipReader
+
+    edit.override(matte="contour")
+    edit.replace(tmp_path / "a.mkv", "#204060", options=OutputOptions(lossless=True))
+    kept = alphas(edit, MatteSettings("kept", (1,), False, 0, 0.0, style="contour"))
+    planes = []
+    for path in (Path(edit.source().path), tmp_path / "a.mkv"):
+        clip = probe(path, digest="x")
+        with ClipReader(clip) as reader:
+            planes.append([picture.native.to_ndarray().copy() for picture in reader.frames(FrameSpan(0, 40))])
+    for frame in (0, 20, 39):
+        inside = kept[frame] == 1
+        assert inside.sum() > 100
+        before, after = (side[frame] for side in planes)
+        same = (before == after).all(axis=0) if before.ndim == 3 else before == after
+        assert same[..., : inside.shape[1]][inside].all()
+        assert not same[kept[frame] == 0].all()
+
+
+def test_the_command_line_says_how_edges_are(edit: Edit) -> None:
+    import json
+
+    from click.testing import CliRunner
+
+    from tam_edit.cli import root
+
+    assert edit.project is not None
+    edit.track()
+
+    def stages(*options: str) -> dict[str, list[str]]:
+        words = ["plan", str(edit.project.folder), "remove", "--json", *options]  # type: ignore[union-attr]
+        result = CliRunner().invoke(root, words)
+        assert result.exit_code == 0, result.output
+        return {stage["name"]: stage["reasons"] for stage in json.loads(result.stdout)["stages"]}
+
+    assert {"soften", "matte"} <= stages().keys()
+    assert "soften" not in stages("--matte", "hard") and "soften" not in stages("--erode", "1")
+    assert "shadow" in stages("--shadow", "auto") and "shadow" not in stages(
+        "--shadow", "none", "--no-smooth", "--no-mend"
+    )
+    bad = CliRunner().invoke(root, ["plan", str(edit.project.folder), "remove", "--matte", "soft"])
+    assert bad.exit_code == 2 and "soft" in bad.output
