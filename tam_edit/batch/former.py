@@ -33,7 +33,7 @@ def former_jobs(folder: Path) -> JobsFile:
             outputs.add(output)
             job = Job(len(jobs) + 1, project.stem, 1, record["effect"], output, str(project))
             given = {name: record[name] for name in ("options", "settings", "engine")}
-            given |= {"overwrite": rule for rule in OVERWRITES if rule == record["overwrite"]}
+            given["overwrite"] = next((rule for rule in OVERWRITES if rule == record["overwrite"]), "always")
             jobs.append(Job(**{**vars(job), **given}))
     if not jobs:
         raise ScriptError(

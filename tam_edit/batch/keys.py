@@ -9,6 +9,7 @@ from typing import Any
 
 from tam_edit.batch.jobs import EFFECTS, OVERWRITES
 from tam_edit.effects import ENDS, FITS, FOLLOWS, MATCHES
+from tam_edit.settings import MATTES, SHADOWS
 
 _RATE = re.compile(r"\d{1,9}([./]\d{1,9})?")
 _EXACT = re.compile(r"\d{1,9}(\.\d{1,9}|/[1-9]\d{0,8})?")
@@ -175,7 +176,12 @@ SETTINGS: Mapping[str, str] = {
     "tracker": "tracker",
     "inpainter": "inpainter",
     "dilate": "dilate_px",
+    "erode": "erode_px",
     "feather": "feather_px",
+    "matte": "matte",
+    "smooth": "smooth",
+    "mend": "mend",
+    "shadow": "shadow",
 }
 ENGINE: Mapping[str, Check] = {
     "device": text,
@@ -216,7 +222,12 @@ KEYS: Mapping[str, Check] = {
     "tracker": text,
     "inpainter": text,
     "dilate": whole(0, 500),
+    "erode": whole(0, 500),
     "feather": number(0, 500),
+    "matte": one_of(*MATTES),
+    "smooth": yes,
+    "mend": yes,
+    "shadow": one_of(*SHADOWS),
     **ENGINE,
     **OF_EFFECTS,
 }
