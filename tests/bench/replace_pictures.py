@@ -1,6 +1,7 @@
-"""Make the pictures of docs/replace.md by running the page's own commands, or measure the camera with --camera.
+"""Make the pictures of docs/replace.md and docs/export.md by the pages' own commands, or measure the camera.
 
-`python -m tests.bench.replace_pictures [--work FOLDER]`: two to three minutes; writes docs/img/replace-*.jpg.
+`python -m tests.bench.replace_pictures [--work FOLDER | --camera]`: some minutes; writes docs/img/replace-*.jpg
+and export.jpg.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from tam_edit import Edit
 from tam_edit.pipelines.camera import camera_path
@@ -23,7 +25,7 @@ from tam_edit.pipelines.recipes import tubes
 from tam_edit.script import Prompt
 from tests.support import ROOT
 
-PAGE = ROOT / "docs" / "replace.md"
+PAGES = (ROOT / "docs" / "replace.md", ROOT / "docs" / "export.md")
 FRAME = 194
 SHEETS = {
     "backgrounds": {"before": "bikes", "another shot": "street", "blur": "blurred", "tile": "tiles"},
@@ -35,13 +37,14 @@ MOST_BYTES = 250_000
 
 
 def commands() -> list[str]:
-    """Every command of the page, in order."""
-    blocks = re.findall(r"```sh\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    """Every command of the pages, in order."""
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
     return [line for block in blocks for line in block.splitlines() if line.strip()]
 
 
 def run(folder: Path) -> None:
-    """Run the page's commands in a folder; stops at the first that fails."""
+    """Run the pages' commands in a folder; stops at the first that fails."""
     for command in commands():
         print(command[:110], flush=True)
         path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
@@ -58,8 +61,28 @@ def sheet(folder: Path, name: str, cells: dict[str, str]) -> None:
     for caption, result in cells.items():
         with Edit.once(folder / "demo" / f"{result}.mp4").pictures() as context:
             pictures.append((caption, context.rgb(FRAME)))
-    drawn = contact_sheet(pictures, columns=2 if len(cells) != 3 else 3, width_px=400)
-    path = ROOT / "docs" / "img" / f"replace-{name}.jpg"
+    write(f"replace-{name}", pictures)
+
+
+def exports(folder: Path) -> None:
+    """Three exports of one frame beside it."""
+    with Edit.once(folder / "demo" / "bikes.mp4").pictures() as before:
+        rgb = before.rgb(FRAME)
+    with Edit.once(folder / "demo" / "matte.mp4").pictures() as mattes:
+        matte = mattes.rgb(FRAME)
+    davis = np.asarray(Image.open(folder / "demo" / "davis" / f"{FRAME:05d}.png").convert("RGB"))
+    rgba = np.asarray(Image.open(folder / "demo" / "cut-out" / f"{FRAME:05d}.png")).astype(np.float32)
+    rows, columns = np.indices(rgba.shape[:2]) // 16
+    ground = np.where((rows + columns) % 2, 205, 245).astype(np.float32)[..., None]
+    alpha = rgba[..., 3:] / 255
+    cut = np.rint(rgba[..., :3] * alpha + ground * (1 - alpha)).astype(np.uint8)
+    write("export", [("before", rgb), ("davis", davis), ("matte", matte), ("png", cut)])
+
+
+def write(name: str, pictures: list[tuple[str, np.ndarray[Any, Any]]]) -> None:
+    """One or two rows of captioned pictures as docs/img/NAME.jpg."""
+    drawn = contact_sheet(pictures, columns=2 if len(pictures) != 3 else 3, width_px=400)
+    path = ROOT / "docs" / "img" / f"{name}.jpg"
     _, jpeg = cv2.imencode(".jpg", drawn[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
     path.write_bytes(jpeg.tobytes())
     print(f"{path.name}: {len(jpeg)} bytes")
@@ -111,6 +134,7 @@ def main() -> None:
         run(folder)
         for name, cells in SHEETS.items():
             sheet(folder, name, cells)
+        exports(folder)
 
 
 if __name__ == "__main__":
