@@ -12,12 +12,14 @@ from types import ModuleType
 from unittest.mock import patch
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tam_edit.models.classic import Tracker, hypotheses, regions, segment, segmentation
 from tam_edit.models.classic.evidence import VoteSettings
 from tam_edit.models.classic.tracker import TrackerSettings
 from tam_edit.pipelines.evaluate_tracking import SegmentingEngine, simulate_clicks
-from tests.bench.bench_classic_track import DAVIS, load, one_pass
+from tam_edit.pipelines.metrics import boundary_f, jaccard
+from tests.bench.bench_classic_track import DAVIS, load
 
 TRACKERS = {
     "nothing left out": TrackerSettings(),
@@ -55,14 +57,26 @@ PROMPTS: dict[str, tuple[Change, ...]] = {
 
 
 def track(frames: int) -> None:
-    """Mean J over the first frames of all sequences."""
-    print(f"| | J, first {frames} frames | against all |\n|---|---|---|")
+    """Mean J and F over the first frames of all sequences."""
+    print(f"| | J, first {frames} frames | against all | F | against all |\n|---|---|---|---|---|")
     clips = [load(folder.name, frames) for folder in sorted((DAVIS / "JPEGImages/480p").iterdir())]
-    whole = 0.0
+    whole: tuple[float, float] | None = None
     for name, settings in TRACKERS.items():
-        mean = float(np.mean([one_pass(*clip, Tracker(settings)) for clip in clips]))
-        whole = whole or mean
-        print(f"| {name} | {mean:.3f} | {mean - whole:+.3f} |", flush=True)
+        j, f = np.mean([scores(*clip, settings) for clip in clips], axis=0).tolist()
+        whole = whole or (j, f)
+        print(f"| {name} | {j:.3f} | {j - whole[0]:+.3f} | {f:.3f} | {f - whole[1]:+.3f} |", flush=True)
+
+
+def scores(
+    frames: list[NDArray[np.uint8]], truths: list[NDArray[np.bool_]], settings: TrackerSettings
+) -> tuple[float, float]:
+    """J and F from the first true mask, as DAVIS counts: neither the first nor the last frame."""
+    engine, found = Tracker(settings), []
+    for number, (frame, truth) in enumerate(zip(frames, truths, strict=True)):
+        mask = engine.step(frame, {1: truth} if number == 0 else None)[1] > 0.5
+        found.append((jaccard(mask, truth), boundary_f(mask, truth)))
+    j, f = np.mean(found[1:-1], axis=0).tolist()
+    return j, f
 
 
 def prompts(clicks: int = 3, frames: int = 4) -> None:
