@@ -1,7 +1,8 @@
 """The camera stage: how the camera moved through a shot, seen from everything but the objects, and a picture moved so.
 
-Measured by the classic filler's homographies between neighbours, outside the objects; of each only the similarity
-(shift, turn, zoom) nearest to it is kept: a chain of those stays a picture's motion however long the shot.
+Measured by the classic filler's homographies between neighbours, outside the objects: how a flat picture far away is
+seen. Where the camera turns so far that a flat picture would fold or fly apart, only shift, turn and zoom are
+followed through that shot (the similarity nearest to each homography), and the run says so.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from tam_edit.pipelines.context import Context, Rgb
 from tam_edit.pipelines.placement import Matrix, Placement, place, shrunk, warped
 from tam_edit.pipelines.propagate import Tubes
 
-STAGE = Stage("camera", 1)
+STAGE = Stage("camera", 2)
 CHUNK = 12
 """Frames: over so many the filler measures the camera once more directly."""
 FLOW_REACH_PX = 4
@@ -32,10 +33,14 @@ MOST_TIMES = 6.0
 
 @dataclass(frozen=True)
 class CameraPath:
-    """The camera in one shot: for each frame the similarity [3, 3] from its middle frame's pixels to its own."""
+    """The camera in one shot: for each frame the motion [3, 3] from its middle frame's pixels to its own.
+
+    flat: motions are homographies; else only shift, turn and zoom were kept.
+    """
 
     shot: FrameSpan
     motions: tuple[Matrix, ...]
+    flat: bool = True
 
     def motion(self, frame: int) -> Matrix:
         return self.motions[frame - self.shot.start]
@@ -43,8 +48,7 @@ class CameraPath:
     def seen(self, size_wh: tuple[int, int]) -> tuple[float, float, float, float]:
         """All that the camera sees, as a box (x0, y0, x1, y1) in pixels of the middle frame."""
         width, height = size_wh
-        corners = np.array([[0, width, 0, width], [0, 0, height, height], [1, 1, 1, 1]], np.float64)
-        found = np.concatenate([(np.linalg.inv(motion) @ corners)[:2] for motion in self.motions], axis=1)
+        found = np.concatenate([_corners(_inverse(motion), size_wh)[0] for motion in self.motions], axis=1)
         # Frame edges lie half a pixel before the first pixel's centre.
         (x0, y0), (x1, y1) = found.min(axis=1) - 1, found.max(axis=1) + 1
         most = np.array([width, height]) * (MOST_TIMES - 1) / 2
@@ -60,7 +64,9 @@ def camera_path(context: Context, tubes: Tubes, shot: FrameSpan) -> CameraPath |
     """The camera's way through a shot; None while planning what has not run."""
     context.runner.stage(STAGE.name, len(shot))
     steps: list[Matrix] = [np.eye(3)]
+    plain: list[Matrix] = [np.eye(3)]
     known = True
+    size_wh = context.source.size_wh
     for start in range(shot.start, max(shot.stop - 1, shot.start + 1), CHUNK):
         last = min(start + CHUNK, shot.stop - 1)
         span = FrameSpan(start, shot.stop if last == shot.stop - 1 else last)
@@ -68,16 +74,53 @@ def camera_path(context: Context, tubes: Tubes, shot: FrameSpan) -> CameraPath |
         if record is None:
             known = False
             continue
-        base = steps[-1]
-        steps.extend(np.array(values, np.float64).reshape(3, 3) @ base for values in record.facts["motions"])
+        motions = [np.array(values, np.float64).reshape(3, 3) for values in record.facts["motions"]]
+        base, plain_base = steps[-1], plain[-1]
+        steps.extend(motion @ base for motion in motions)
+        plain.extend(similarity(motion, size_wh) @ plain_base for motion in motions)
     if not known:
         return None
+    flat = _from_the_middle(steps)
+    if all(stays_flat(motion, size_wh) for motion in flat):
+        return CameraPath(shot, flat)
+    words = "the camera turns too far for a flat picture to follow: only its shift, turn and zoom are followed"
+    context.runner.ledger.warn(words, shot.indices())
+    return CameraPath(shot, _from_the_middle(plain), flat=False)
+
+
+def _from_the_middle(steps: list[Matrix]) -> tuple[Matrix, ...]:
+    """Motions from the middle frame, out of those from the first one."""
     back = np.linalg.inv(steps[len(steps) // 2])
-    return CameraPath(shot, tuple(step @ back for step in steps))
+    found = [step @ back for step in steps]
+    return tuple(np.asarray(motion / motion[2, 2]) for motion in found)
+
+
+def stays_flat(motion: Matrix, size_wh: tuple[int, int]) -> bool:
+    """Whether a frame seen through a homography is still a picture: no side behind the camera, none stretched far."""
+    for way in (motion, _inverse(motion)):
+        points, depths = _corners(way / way[2, 2], size_wh)
+        if depths.min() < 0.4 * depths.max():
+            return False
+        sides = np.linalg.norm(points[:, [1, 3, 2, 0]] - points[:, [0, 1, 3, 2]], axis=0)
+        along = np.array([size_wh[0], size_wh[1], size_wh[0], size_wh[1]])
+        if (sides > MOST_TIMES * along).any() or (sides * MOST_TIMES < along).any():
+            return False
+    return True
+
+
+def _inverse(motion: Matrix) -> Matrix:
+    return np.asarray(np.linalg.inv(motion), np.float64)
+
+
+def _corners(motion: Matrix, size_wh: tuple[int, int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The frame's corners [2, 4] under a motion, and how far away each lies (above 0 before the camera)."""
+    width, height = size_wh
+    moved = motion @ np.array([[0, width, 0, width], [0, 0, height, height], [1, 1, 1, 1]], np.float64)
+    return moved[:2] / moved[2], moved[2]
 
 
 def _chunk(context: Context, tubes: Tubes, span: FrameSpan, last: int) -> Record | None:
-    """Similarities from the span's first frame to each after it, up to `last`."""
+    """Homographies from the span's first frame to each after it, up to `last`."""
     frames = range(span.start, last + 1)
     unit = Unit(
         STAGE,
@@ -111,7 +154,8 @@ def _measured(context: Context, tubes: Tubes, frames: range) -> list[Matrix]:
         scale_x, scale_y = scene.scale_xy
         # From working pixels to the picture's, both counted from pixel centres.
         up = np.array([[scale_x, 0, (scale_x - 1) / 2], [0, scale_y, (scale_y - 1) / 2], [0, 0, 1]])
-        motions.append(similarity(up @ camera @ np.linalg.inv(up), scene.size_wh))
+        motion = up @ camera @ np.linalg.inv(up)
+        motions.append(np.asarray(motion / motion[2, 2]))
     return motions
 
 
@@ -173,9 +217,7 @@ class FollowingPicture:
         _, rgb, matrix = self._laid
         whole = _rounded(path.motion(frame)) @ np.vstack([matrix, [0, 0, 1]])
         covers = self.look.fit in ("fill", "stretch") and self.look.scale >= 1 and self.look.offset_px == (0.0, 0.0)
-        return warped(
-            rgb, whole[:2], self.size_wh, "wrap" if self.look.fit == "tile" else "edge" if covers else "black"
-        )
+        return warped(rgb, whole, self.size_wh, "wrap" if self.look.fit == "tile" else "edge" if covers else "black")
 
     def _lay(self, path: CameraPath) -> tuple[Rgb, Matrix]:
         """The picture at about the size it is seen in, and the map from its pixels to the middle frame's."""
@@ -191,7 +233,7 @@ class FollowingPicture:
 
 def _rounded(motion: Matrix) -> NDArray[np.float64]:
     """Motion to what can be seen, so that digests stay the same where it does."""
-    return np.asarray(np.round(motion, 7))
+    return np.asarray(np.round(motion, 9))
 
 
 def _place_of(look: Look) -> tuple[object, ...]:

@@ -82,14 +82,16 @@ def shrunk(rgb: Rgb, where: Placement) -> tuple[Rgb, Matrix]:
 
 
 def warped(rgb: Rgb, matrix: Matrix, size_wh: tuple[int, int], beyond: str) -> Rgb:
-    """A picture under an affine map [2, 3], cubic; beyond its edges: "wrap", "edge" (repeated) or "black"."""
+    """A picture under an affine map [2, 3] or a homography [3, 3], cubic.
+
+    Beyond its edges: "wrap", "edge" (repeated) or "black".
+    """
     import cv2
 
     borders = {"wrap": cv2.BORDER_WRAP, "edge": cv2.BORDER_REPLICATE, "black": cv2.BORDER_CONSTANT}
     rgb = rgb[:MOST_SIDE_PX, :MOST_SIDE_PX]
-    return np.asarray(
-        cv2.warpAffine(rgb, matrix, size_wh, flags=cv2.INTER_CUBIC, borderMode=borders[beyond]), dtype=np.uint8
-    )
+    warp = cv2.warpAffine if len(matrix) == 2 else cv2.warpPerspective
+    return np.asarray(warp(rgb, matrix, size_wh, flags=cv2.INTER_CUBIC, borderMode=borders[beyond]), dtype=np.uint8)
 
 
 def _pasted(rgb: Rgb, size_wh: tuple[int, int], x: int, y: int, tiled: bool) -> Rgb:

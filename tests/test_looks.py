@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tam_edit import Edit, errors
+from tam_edit.clip import FrameSpan
 from tam_edit.effects import Look, Replace
 from tam_edit.engine.report import Report, frames_run
 from tam_edit.making import OutputOptions
@@ -21,10 +22,12 @@ from tam_edit.media.reader import ClipReader
 from tam_edit.models.classic.noise import Grain, grain_of, grained
 from tam_edit.models.classic.oklab import Tone, ToneSum, from_oklab, to_oklab, toned
 from tam_edit.pipelines.background_moving import ClipBackground, VideoBackground, played
-from tam_edit.pipelines.camera import similarity
+from tam_edit.pipelines.camera import CameraPath, camera_path, similarity, stays_flat
 from tam_edit.pipelines.context import Context
 from tam_edit.pipelines.placement import placed
+from tam_edit.pipelines.recipes import tubes
 from tests.scenes import SIZE_WH, centre, picture, truth
+from tests.support import SHARED, needs_footage
 
 Rgb = NDArray[np.uint8]
 LOSSLESS = OutputOptions(lossless=True)
@@ -431,6 +434,43 @@ def test_the_nearest_similarity_is_found() -> None:
     assert abs(np.hypot(found[0, 0], found[1, 0]) - 1.1) < 0.02 and found[2].tolist() == [0, 0, 1]
 
 
+def pan_of(degrees: float, size_wh: tuple[int, int]) -> NDArray[np.float64]:
+    """What a camera of 50 degrees does to a far picture when it turns to the side."""
+    turn, (width, height) = np.deg2rad(degrees), size_wh
+    focal = width / 2 / np.tan(np.deg2rad(25))
+    lens = np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
+    around = np.array([[np.cos(turn), 0, -np.sin(turn)], [0, 1, 0], [np.sin(turn), 0, np.cos(turn)]])
+    motion = lens @ around @ np.linalg.inv(lens)
+    return np.asarray(motion / motion[2, 2])
+
+
+def test_a_flat_picture_is_followed_as_far_as_it_stays_one() -> None:
+    size_wh = (320, 180)
+    assert all(stays_flat(pan_of(degrees, size_wh), size_wh) for degrees in (-20, 0, 5, 20))
+    assert not any(stays_flat(pan_of(degrees, size_wh), size_wh) for degrees in (-50, 45, 80, 120))
+    path = CameraPath(FrameSpan(0, 3), tuple(pan_of(degrees, size_wh) for degrees in (-20, 0, 20)))
+    x0, y0, x1, y1 = path.seen(size_wh)
+    for degrees in (-20, 0, 20):
+        back = np.linalg.inv(pan_of(degrees, size_wh)) @ np.array([[0, 320, 0, 320], [0, 0, 180, 180], [1, 1, 1, 1]])
+        x, y = back[:2] / back[2]
+        assert (x >= x0).all() and (x <= x1).all() and (y >= y0).all() and (y <= y1).all()
+
+
+@pytest.mark.usefixtures("quick_engines")
+def test_a_camera_that_turns_far_is_followed_more_simply_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip, _ = pan_clip(tmp_path / "pan.mp4", frames=26)
+    measured = [pan_of(4 * at, (240, 160)) for at in range(1, 13)]
+    monkeypatch.setattr("tam_edit.pipelines.camera._measured", lambda context, tubes, at: measured[: len(at) - 1])
+    edit = Edit.create(clip, tmp_path / "pan.edit")
+    edit.mark("square", frame=0, points=[(45, 75)])
+    image = write_png(tmp_path / "ramp.png", ramp(200, 130))
+    report = edit.replace(tmp_path / "a.mkv", image, look=Look(follow="camera"), options=LOSSLESS)
+    assert any("frames 0-25: the camera turns too far" in words for words in report.warnings)
+    assert len(frames_of(tmp_path / "a.mkv")) == 26
+
+
 @pytest.mark.usefixtures("quick_engines")
 @pytest.mark.parametrize(
     ("background", "look", "words"),
@@ -449,3 +489,66 @@ def test_what_cannot_be_is_refused_in_words(
     with pytest.raises(errors.TamEditError, match=words):
         edit.replace(tmp_path / "a.mp4", named, look=look)
     assert not (tmp_path / "a.mp4").exists()
+
+
+@pytest.mark.usefixtures("quick_engines")
+def test_the_same_look_gives_the_same_bytes_without_a_cache(tmp_path: Path) -> None:
+    clip, _ = pan_clip(tmp_path / "pan.mp4", frames=14)
+    image = write_png(tmp_path / "ramp.png", ramp(200, 130))
+    look = Look(follow="camera", match_colour="background", grain="auto")
+    for name in ("a", "b"):
+        edit = Edit.create(clip, tmp_path / f"{name}.edit")
+        edit.mark("square", frame=0, points=[(45, 75)])
+        edit.replace(tmp_path / f"{name}.mkv", image, look=look, options=LOSSLESS)
+    assert (tmp_path / "a.mkv").read_bytes() == (tmp_path / "b.mkv").read_bytes()
+
+
+@pytest.mark.usefixtures("quick_engines")
+def test_a_clip_without_a_calm_place_gets_no_grain_and_says_so(tmp_path: Path) -> None:
+    clip = tmp_path / "white.mp4"
+    with av.open(str(clip), "w") as output:
+        stream = output.add_stream("libx264", rate=25, options={"crf": "4"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv444p"
+        for index in range(4):
+            rgb = np.full((48, 64, 3), 255, np.uint8)
+            rgb[10:20, 10:20] = (220, 40, 40)
+            frame = av.VideoFrame.from_ndarray(rgb, format="rgb24")
+            frame.pts = index
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    edit = Edit.create(clip, tmp_path / "white.edit")
+    edit.mark("square", frame=0, points=[(15, 15)])
+    report = edit.replace(tmp_path / "a.mkv", "#406080", look=Look(grain="auto"), options=LOSSLESS)
+    assert any("no calm place" in words and "frames 0-3" in words for words in report.warnings)
+    assert np.ptp(frames_of(tmp_path / "a.mkv")[2][30:, 30:].reshape(-1, 3), axis=0).max() == 0
+
+
+@needs_footage
+def test_on_real_footage_the_camera_is_followed(tmp_path: Path) -> None:
+    """A panning camera: frames laid over each other by the measured motion agree outside the car."""
+    frames = sorted((SHARED / "footage/davis/JPEGImages/480p/car-roundabout").iterdir())[:14]
+    masks = sorted((SHARED / "footage/davis/Annotations/480p/car-roundabout").iterdir())[:14]
+    (tmp_path / "clip").mkdir()
+    for path in frames:
+        (tmp_path / "clip" / path.name).symlink_to(path)
+    edit = Edit.create(tmp_path / "clip", tmp_path / "car.edit", frame_rate="24")
+    for index, path in enumerate(masks):
+        edit.mark("car", frame=index, mask=path)
+
+    def work(context: Context, engines: Any) -> list[NDArray[np.float64]]:
+        path = camera_path(context, tubes(context, edit.script, engines), context.shots[0])
+        assert path is not None
+        return list(path.motions)
+
+    motions = edit.bench.run("camera", work)
+    first, last = cv2.imread(str(frames[0])).astype(float), cv2.imread(str(frames[13]))
+    between = motions[13] @ np.linalg.inv(motions[0])
+    size = (first.shape[1], first.shape[0])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    laid = cv2.warpPerspective(last, between, size, flags=flags).astype(float)
+    seen = cv2.warpPerspective(np.full(first.shape[:2], 255, np.uint8), between, size, flags=flags) == 255
+    cars = [cv2.imread(str(masks[at]), cv2.IMREAD_GRAYSCALE) for at in (0, 13)]
+    cars[1] = cv2.warpPerspective(cars[1], between, size, flags=flags)
+    outside = seen & (cv2.dilate(np.maximum(*cars), np.ones((9, 9))) == 0)
+    apart = np.abs(laid - first)[outside].mean()
+    assert apart < 0.6 * np.abs(last.astype(float) - first)[outside].mean()
