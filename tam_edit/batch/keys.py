@@ -9,7 +9,7 @@ from typing import Any
 
 from tam_edit.batch.jobs import EFFECTS, OVERWRITES
 from tam_edit.effects import ENDS, FITS, FOLLOWS, MATCHES
-from tam_edit.settings import MATTES, SHADOWS
+from tam_edit.settings import MATTES, REFINE, SHADOWS
 
 _RATE = re.compile(r"\d{1,9}([./]\d{1,9})?")
 _EXACT = re.compile(r"\d{1,9}(\.\d{1,9}|/[1-9]\d{0,8})?")
@@ -175,6 +175,7 @@ SETTINGS: Mapping[str, str] = {
     "segmenter": "segmenter",
     "tracker": "tracker",
     "inpainter": "inpainter",
+    "refine": "refine",
     "dilate": "dilate_px",
     "erode": "erode_px",
     "feather": "feather_px",
@@ -221,6 +222,7 @@ KEYS: Mapping[str, Check] = {
     "segmenter": text,
     "tracker": text,
     "inpainter": text,
+    "refine": one_of(*REFINE),
     "dilate": whole(0, 500),
     "erode": whole(0, 500),
     "feather": number(0, 500),
