@@ -41,6 +41,8 @@ COMMANDS = {
     "demo": "tam_edit.cli.demo:demo",
 }
 
+STOPPED = "stopped: what is finished is kept, the next run goes on from there"
+
 EPILOG = """\b
 The whole job without a project:
   tam-edit remove clip.mp4 -o clean.mp4 --point 320,200
@@ -96,13 +98,15 @@ def main() -> NoReturn:
         status = error.exit_status
         _fail(wants_json, status, str(error))
     except (KeyboardInterrupt, click.Abort):
-        _fail(wants_json, status, "stopped: what is finished is kept, the next run goes on from there")
+        _fail(wants_json, status, STOPPED)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has gone: nobody is left to be told
     except MemoryError:
         _fail(wants_json, status, "not enough memory: give less with --memory, or use a smaller clip")
     except Exception as error:  # noqa: BLE001 - the outermost boundary: a person is told where to find the rest
-        _fail(wants_json, status, _unforeseen(error))
+        # Up to Python 3.11 an interrupt that comes while a class is made is wrapped in a RuntimeError.
+        interrupted = isinstance(error.__cause__, KeyboardInterrupt)
+        _fail(wants_json, status, STOPPED if interrupted else _unforeseen(error))
     sys.exit(status)
 
 
