@@ -380,3 +380,17 @@ def test_sam_is_asked_with_what_it_saw_before(monkeypatch: pytest.MonkeyPatch, b
     edit.track()
     asked = edit.report.stage("embed")
     assert asked.frames_reused + asked.frames_run == edit.report.stage("refine").frames_run
+
+
+def test_a_pruned_cache_costs_only_time(segmenter: AnsweringSegmenter, ball_clip: Path, tmp_path: Path) -> None:
+    edit = marked(ball_clip, tmp_path / "ball.edit", 0)
+    tube = edit.track()
+    maps = [tube.label_map(frame).copy() for frame in range(80)]
+    edit.bench.store.prune(1)
+    edit.mark("ball", frame=79, points=[centre(79)])
+    again = edit.track()
+    assert {*range(TIRES + 1), 79} <= right(again)
+    edit.unmark("ball", 79)
+    edit.bench.store.prune(1)
+    whole = edit.track()
+    assert all((whole.label_map(frame) == maps[frame]).all() for frame in range(80))
