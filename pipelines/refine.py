@@ -27,7 +27,7 @@ from tam_edit.pipelines.passes import DOUBTFUL_BELOW, Points, Probes
 from tam_edit.pipelines.propagate import RefinedMask, Tubes
 from tam_edit.script import Prompt, StoredMask
 
-STAGE = Stage("refine", 1)
+STAGE = Stage("refine", 2)
 LONGEST = 48
 """Frames of one stretch of low trust for which one refinement must do."""
 SPARSE = 24
@@ -248,8 +248,8 @@ def _where(points: Points, mask: Mask) -> tuple[tuple[float, float], ...]:
 
 
 def _lacks(values: Mapping[str, float], least: Mapping[str, float]) -> str:
-    low = {name: need for name, need in least.items() if values[name] < need}
-    return "; ".join(f"{name} {values[name]:.2f}, at least {need:.2f} is needed" for name, need in low.items())
+    """In words that masks with the same fault share; the values themselves are in the record."""
+    return " and ".join(f"{name} below {need:.2f}" for name, need in least.items() if values[name] < need)
 
 
 def _stability(context: Context, frame: int, prompt: Prompt, answer: Candidate, segmenter: Segmenter) -> float:

@@ -169,10 +169,10 @@ def test_an_accepted_answer_mends_the_frames_on_both_sides(
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"score": 0.7}, "score 0.70, at least 0.80 is needed"),
-        ({"stability": 0.5}, "stability 0.50, at least 0.85 is needed"),
-        ({"stability": None}, "stability 0.00, at least 0.85 is needed"),
-        ({"elsewhere": True}, "overlap 0.00, at least 0.40 is needed"),
+        ({"score": 0.7}, "score below 0.80"),
+        ({"stability": 0.5}, "stability below 0.85"),
+        ({"stability": None}, "stability below 0.85"),
+        ({"elsewhere": True}, "overlap below 0.40"),
     ],
 )
 def test_a_worse_answer_is_refused_and_told(
