@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all test-page lint types wheel bench docs clean
+.PHONY: demo test test-all test-page torture lint types wheel bench docs clean
 
 demo: $(VENV)/installed
 	$(BIN)/tam-edit demo -o demo
@@ -12,10 +12,14 @@ test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest
 
 test-all: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -m ''
+	$(BIN)/python -m pytest -m 'not torture'
 
 test-page: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m browser tests/web
+
+# All of it takes about 20 minutes on two cores: TORTURE_SCALE=0.1 make torture tries a tenth.
+torture: $(VENV)/installed-dev
+	$(BIN)/python -m tests.torture --write docs/reliability.md
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

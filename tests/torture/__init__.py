@@ -1,0 +1,1 @@
+"""Torture: damaged input, hostile names, full disks, kills: `python -m tests.torture`; see docs/reliability.md."""
