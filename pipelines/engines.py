@@ -30,7 +30,7 @@ SEGMENTERS = ("classic", "sam")
 TRACKERS = ("classic", "xmem")
 INPAINTERS = ("classic", "e2fgvi", "e2fgvi-hq")
 
-CLASSIC_SEGMENTER_VERSION = 2
+CLASSIC_SEGMENTER_VERSION = 3
 CLASSIC_TRACKER_VERSION = 2
 CLASSIC_FILLER_VERSION = 2
 

@@ -16,8 +16,6 @@ Bools = NDArray[np.bool_]
 EXTENTS = (0.004, 0.01, 0.025, 0.06, 0.12, 0.2)  # first guesses, as shares of the picture
 BOX_FILLS = (0.25, 0.4, 0.55, 0.7, 0.85)  # first guesses, as shares of a box
 # log odds that the prompts themselves give
-NEG_GAIN = 3.0  # nearer to a negative point than to a positive one, along paths
-RIM_GAIN = 2.0  # objects seldom touch the picture's rim
 BOX_GAIN = 0.5
 SPACE_GAIN = 1.0  # beside the points
 MOTION_GAIN = 2.0  # of what moves like the points
@@ -32,14 +30,6 @@ def hypotheses(scene: Scene, prompts: Prompts) -> tuple[list[Bools], list[Floats
     """First guesses of different extent, and what the prompts themselves say of each pixel."""
     height, width = scene.shape
     grid = flow.grid(height, width)
-    paths = Paths(scene)
-    said = np.zeros(scene.shape, np.float32)
-    if prompts.negative and prompts.positive:
-        to, fro = paths.reach(prompts.positive), paths.reach(prompts.negative)
-        said += np.float32(NEG_GAIN) * (fro - to) / (fro + to + np.float32(1))
-    x, y = grid[..., 0], grid[..., 1]
-    rim = np.minimum(np.minimum(x, width - 1 - x), np.minimum(y, height - 1 - y))
-    said -= np.float32(RIM_GAIN) * np.exp(-rim / 4)
     guesses, priors = [], []
     if prompts.box is not None:
         x0, y0, x1, y1 = prompts.box
@@ -49,25 +39,24 @@ def hypotheses(scene: Scene, prompts: Prompts) -> tuple[list[Bools], list[Floats
         beyond = (np.abs(grid - middle) > half).any(axis=2)
         for fill in BOX_FILLS:
             size = np.float32(np.sqrt(fill * 4 / np.pi))
-            prior = said + np.float32(BOX_GAIN) * np.clip(size - radius, -1, 1)
+            prior = np.float32(BOX_GAIN) * np.clip(size - radius, -1, 1)
             prior[beyond] = IMPOSSIBLE
             guesses.append((radius < size) & ~beyond)
             priors.append(pinned(prior, prompts))
         return guesses, priors
-    reach = paths.reach(prompts.positive)
+    reach = Paths(scene).reach(prompts.positive)
     away = np.min([np.sqrt(np.square(grid - np.array(p, np.float32)).sum(axis=2)) for p in prompts.positive], axis=0)
     for extent in EXTENTS:
         radius_px = np.float32(np.sqrt(extent * height * width / np.pi))
-        prior = said + np.float32(SPACE_GAIN) * np.clip(1 - away / (2 * radius_px), -2, 1)
-        if GEO_GAIN:
-            far = np.quantile(reach, min(1.0, 2 * extent))
-            prior += np.float32(GEO_GAIN) * np.clip(1 - reach / (far + np.float32(1e-3)), -2, 1)
+        prior = np.float32(SPACE_GAIN) * np.clip(1 - away / (2 * radius_px), -2, 1)
+        far = np.quantile(reach, min(1.0, 2 * extent))
+        prior += np.float32(GEO_GAIN) * np.clip(1 - reach / (far + np.float32(1e-3)), -2, 1)
         guesses.append(reach <= np.quantile(reach, extent))
         priors.append(pinned(prior.astype(np.float32), prompts))
     moving = _moving(scene, prompts)
     if moving is not None:
         guesses.append(moving > 0)
-        priors.append(pinned(said + np.float32(MOTION_GAIN) * moving, prompts))
+        priors.append(pinned(np.float32(MOTION_GAIN) * moving, prompts))
     return guesses, priors
 
 

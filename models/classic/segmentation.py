@@ -28,7 +28,7 @@ WORK_AREA = 427 * 240  # pixels at which the result is refined
 BOX_MARGIN = 0.4  # of its size, looked at around a box
 # what a region's score loses
 TIGHT_GAIN = 0.5  # where its own box is smaller than the given one
-OBEY_GAIN = 0.5  # where the surroundings of points are on the wrong side
+OBEY_GAIN = 0.5  # where, with a box, the surroundings of points are on the wrong side
 CONSENSUS = 0.1  # regions this far below the best score count 1/e
 FINE = (2.0, 3.0, 100.0)  # gain of the coarse result, of the fine classifier, strength of smoothing
 _NAMES = ("part", "whole", "group")
@@ -142,9 +142,8 @@ def _found(
     guesses, priors = hypotheses(scene, near)
     logits, answers = grow(scene, guesses, priors, near.positive, pins(near, scene.shape))
     scores = scoring.predicted(scoring.measures(scene, logits, answers))
-    scores = scores - OBEY_GAIN * _disobedience(logits > 0, near)
     if near.box is not None:
-        scores = scores + _tightness(logits > 0, near.box)
+        scores = scores - OBEY_GAIN * _disobedience(logits > 0, near) + _tightness(logits > 0, near.box)
     fine = read(frame, work.shape[:2], points, labels, box)
     view = _View.of(work)
     found = []

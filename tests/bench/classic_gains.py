@@ -48,10 +48,9 @@ PROMPTS: dict[str, tuple[Change, ...]] = {
     "no last, finer classifier": ((segmentation, "FINE", (2.0, 0.0, 100.0)),),
     "boxes not looked at closely": ((segmentation, "BOX_MARGIN", 1e3),),
     "boxes need not be filled": ((segmentation, "TIGHT_GAIN", 0.0),),
-    "negative points do not repel": ((hypotheses, "NEG_GAIN", 0.0),),
-    "the picture's rim does not repel": ((hypotheses, "RIM_GAIN", 0.0),),
-    "no nearness to the points": ((hypotheses, "SPACE_GAIN", 0.0), (hypotheses, "GEO_GAIN", 0.0)),
-    "one extent": ((hypotheses, "EXTENTS", (0.025,)), (hypotheses, "BOX_FILLS", (0.55,))),
+    "no nearness to the points": ((hypotheses, "SPACE_GAIN", 0.0),),
+    "no nearness along paths": ((hypotheses, "GEO_GAIN", 0.0),),
+    "three extents": ((hypotheses, "EXTENTS", (0.01, 0.04, 0.15)), (hypotheses, "BOX_FILLS", (0.35, 0.55, 0.75))),
     "three rounds of growing": ((regions, "ROUNDS", 3),),
 }
 
@@ -87,8 +86,7 @@ def prompts(clicks: int = 3, frames: int = 4) -> None:
     for folder in sorted((DAVIS / "JPEGImages/480p").iterdir()):
         pictures, truths = load(folder.name)
         for at in range(0, len(pictures) - 1, -(-(len(pictures) - 1) // frames)):
-            if truths[at].any():
-                scenes.append((pictures[at], pictures[at + 1], truths[at].astype(np.uint8)))
+            scenes.append((pictures[at], pictures[at + 1], truths[at].astype(np.uint8)))  # noqa: PERF401
     for name, changes in PROMPTS.items():
         with ExitStack() as changed:
             for module, constant, value in changes:
