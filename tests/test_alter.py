@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -267,6 +268,47 @@ def test_layers_merge_as_if_laid_one_by_one() -> None:
     outside[3:25, 2:35] = False
     assert (over(rgb, one)[outside] == rgb[outside]).all()
     assert merged([]) is None and merged(layers[:1]) is layers[0]
+
+
+@pytest.mark.parametrize(("pixel_format", "size_wh"), [("yuv420p10le", (96, 64)), ("yuv420p", (97, 63))])
+def test_deep_and_odd_clips_keep_every_bit_outside(tmp_path: Path, pixel_format: str, size_wh: tuple[int, int]) -> None:
+    noise = np.random.default_rng(0).integers(40, 200, (size_wh[1], size_wh[0], 1), np.uint8).repeat(3, axis=2)
+    with av.open(str(tmp_path / "clip.mkv"), "w") as output:
+        stream = output.add_stream("ffv1", rate=25)
+        (stream.width, stream.height), stream.pix_fmt = size_wh, pixel_format
+        for index in range(6):
+            rgb = noise.copy()
+            rgb[20:40, 30 + index : 50 + index] = RED
+            frame = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(format=pixel_format)
+            frame.pts = index
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    edit = Edit.create(tmp_path / "clip.mkv", tmp_path / "clip.edit")
+    edit.mark("box", frame=0, box=(30, 20, 50, 40))
+    chain: list[Effect] = [Alter(Recolour("#2020c0")), Alter(Pixelated(3)), Alter(Blurred(2))]
+    edit.render(tmp_path / "a.mkv", chain, options=LOSSLESS)
+    for frame, (old, new) in enumerate(zip(shots(tmp_path / "clip.mkv"), shots(tmp_path / "a.mkv"), strict=True)):
+        assert old[0].dtype == new[0].dtype
+        for before, after in zip(old, new, strict=True):
+            down, across = size_wh[1] / before.shape[0], size_wh[0] / before.shape[1]
+            far = np.ones(before.shape, dtype=bool)
+            rows = slice(int(11 / down), int(49 / down) + 1)
+            far[rows, int((21 + frame) / across) : int((59 + frame) / across) + 1] = False
+            assert (before[far] == after[far]).all() and (before != after).any()
+
+
+def shots(path: Path) -> list[list[NDArray[Any]]]:
+    """Every plane of every frame, at its own depth."""
+    found = []
+    with av.open(str(path)) as container:
+        for frame in container.decode(video=0):
+            deep = "10le" in frame.format.name
+            planes = []
+            for plane in frame.planes:
+                rows = np.frombuffer(plane, np.uint16 if deep else np.uint8).reshape(plane.height, -1)
+                planes.append(rows[:, : plane.width].copy())
+            found.append(planes)
+    return found
 
 
 # Results as sources

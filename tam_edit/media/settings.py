@@ -256,7 +256,8 @@ def _options(
         os.environ.setdefault("SVT_LOG", "1")  # it writes to stderr past FFmpeg's log: errors only
         return {"preset": preset, "crf": str(crf), "svtav1-params": "pred-struct=1:lp=1"}, 0
     if codec == "ffv1":
-        return {"level": "3", "coder": "1", "context": "0", "slices": "4", "slicecrc": "1"}, 0
+        # The number of slices is FFmpeg's: it follows from the size, and not every number suits an odd one.
+        return {"level": "3", "coder": "1", "context": "0", "slicecrc": "1"}, 0
     return {"profile": "4444" if "444" in pixel_format else "hq", "vendor": "apl0"}, 0
 
 
