@@ -59,6 +59,11 @@ class Pictures:
         with self._reading:
             self._reader.close()
 
+    def forget(self) -> None:
+        """Keep nothing of what was made: for measuring."""
+        with self._keeping:
+            self._kept = _Kept(self._kept.room_bytes)
+
     def rgb(self, frame: int, size_wh: tuple[int, int] | None = None) -> Rgb:
         """One upright picture, uint8 [H, W, 3]. Raises SourceError."""
         with self._reading:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import secrets
 import shutil
+import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -20,6 +24,9 @@ from tam_edit.web.serve import bound
 from tam_edit.web.studio import Studio, StudioOptions
 from tests.support import FOOTAGE
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 CHROMIUM_ARGUMENTS = [
     "--no-sandbox",
@@ -30,6 +37,8 @@ CHROMIUM_ARGUMENTS = [
     "--disable-default-apps",
     "--no-first-run",
 ]
+# A browser that hangs fails its test after so long, rather than starving the machine.
+LONGEST_TEST_S = 240.0
 # Where browsers test, others may be building: a slow machine is no failure.
 PATIENCE_MS = 90_000
 
@@ -118,3 +127,52 @@ def needs_browser() -> None:
     pytest.importorskip("playwright.sync_api", reason="playwright is missing: pip install playwright")
     if not Path(CHROMIUM).exists():
         pytest.skip("Chromium is missing: apt-get install chromium")
+
+
+class Browsers:
+    """One Chromium for many tests, begun anew after it was ended; its processes are known by a mark of ours."""
+
+    def __init__(self, playwright: Any) -> None:
+        self._playwright = playwright
+        self._mark = f"--tam-edit-test={secrets.token_hex(8)}"
+        self._browser: Browser | None = None
+
+    def browser(self) -> Browser:
+        if self._browser is None or not self._browser.is_connected():
+            self._browser = self._playwright.chromium.launch(
+                executable_path=CHROMIUM, args=[*CHROMIUM_ARGUMENTS, self._mark]
+            )
+        return self._browser
+
+    def close(self) -> None:
+        if self._browser is not None and self._browser.is_connected():
+            self._browser.close()
+
+    @contextlib.contextmanager
+    def limited(self, seconds: float = LONGEST_TEST_S) -> Iterator[None]:
+        """End the browser when this takes longer: whatever waits for it then fails."""
+        ended = threading.Event()
+
+        def end() -> None:
+            ended.set()
+            for process in self._processes():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+
+        timer = threading.Timer(seconds, end)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            if ended.is_set():
+                pytest.fail(f"the browser was ended: the test took longer than {seconds:g} s")
+
+    def _processes(self) -> list[int]:
+        found = []
+        for folder in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                if folder.name.isdigit() and self._mark.encode() in (folder / "cmdline").read_bytes().split(b"\0"):
+                    found.append(int(folder.name))
+        return found

@@ -15,9 +15,8 @@ import pytest
 
 from tests.support import ROOT, needs_footage
 from tests.web.support import (
-    CHROMIUM,
-    CHROMIUM_ARGUMENTS,
     PATIENCE_MS,
+    Browsers,
     Page,
     classic_project,
     drawn_clip,
@@ -35,14 +34,20 @@ PICTURES = ROOT / "ci-artifacts" / "page"
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def browsers() -> Iterator[Browsers]:
     needs_browser()
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as started:
-        found = started.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
+        found = Browsers(started)
         yield found
         found.close()
+
+
+@pytest.fixture
+def browser(browsers: Browsers) -> Iterator[Browser]:
+    with browsers.limited():
+        yield browsers.browser()
 
 
 class Watched:
@@ -59,8 +64,9 @@ class Watched:
         return self.watch(tab, url)
 
     def close(self) -> None:
-        for context in self.browser.contexts:
-            context.close()
+        if self.browser.is_connected():
+            for context in self.browser.contexts:
+                context.close()
 
     def watch(self, tab: Tab, url: str) -> Tab:
         tab.set_default_timeout(PATIENCE_MS)
@@ -322,6 +328,61 @@ def test_keyboard_only(watched: Watched, drawn: Page) -> None:
     until(lambda: not httpx.get(f"{drawn.url}/api/state").json()["objects"][0]["prompts"], "the keyframe is deleted")
     tab.keyboard.press("Control+z")
     until(lambda: httpx.get(f"{drawn.url}/api/state").json()["objects"][0]["prompts"], "and comes back")
+
+
+def test_a_browser_that_hangs_is_ended(browsers: Browsers) -> None:
+    began = time.monotonic()
+    with pytest.raises(pytest.fail.Exception, match="longer than 3 s"), browsers.limited(3):
+        tab = browsers.browser().new_page()
+        with pytest.raises(Exception, match=r"closed|crashed"):
+            tab.evaluate("() => { for (;;); }")
+    assert time.monotonic() - began < PATIENCE_MS / 1000
+    assert browsers.browser().is_connected()
+
+
+def test_every_option_of_the_form(watched: Watched, drawn: Page) -> None:
+    """Alter, a list of effects rendered, settings and a colour: said on the page, done by the server."""
+    tab = watched.tab(drawn.url)
+    shown(tab, 0)
+    click(tab, 40, 60)
+    until(lambda: area(tab) > 50, "the mask")
+    tab.get_by_label("Colour of object 1").fill("#ff00ff")
+    until(lambda: state(drawn)["objects"][0]["colour"] == "#ff00ff", "the colour is kept")
+    tab.get_by_text("More options").click()
+    tab.get_by_label("Shrink, px").fill("1")
+    tab.get_by_label("Edge from").select_option("hard")
+    tab.get_by_label("still in time").uncheck()
+    tab.get_by_label("Refine doubtful masks").select_option("never")
+
+    def kept() -> bool:
+        now = state(drawn)["settings"]
+        return (now["erode_px"], now["matte"], now["smooth"], now["refine"]) == (1, "hard", False, "never")
+
+    until(kept, "the settings are kept")
+    picture_of(tab, "options")
+    run(tab, "Refine")
+    assert state(drawn)["settings"]["refine"] == "always"
+    tab.select_option("select[name=how]", "pixelate")
+    run(tab, "Alter")
+    tab.locator("#results >> text=altered-001.mp4").first.wait_for()
+    tab.get_by_text("Several effects in one pass").click()
+    tab.select_option("select[name=grain]", "auto")
+    tab.fill("input[name=scale]", "200")
+    tab.get_by_role("button", name="Add background").click()
+    tab.wait_for_selector(".toast.bad >> text=0.01 to 100")
+    refused = [words for words in watched.complaints if "400 (Bad Request)" in words and "/api/effects/add" in words]
+    assert len(refused) == 1 and watched.complaints == refused, "the browser itself notes what was refused"
+    watched.complaints.clear()
+    tab.fill("input[name=scale]", "")
+    tab.get_by_role("button", name="Add background").click()
+    tab.wait_for_selector("#effects >> text=replace")
+    assert state(drawn)["effects"][0]["grain"] == "auto"
+    run(tab, "Render")
+    tab.locator("#results >> text=rendered-002.mp4").first.wait_for()
+
+
+def state(page: Page) -> Any:
+    return httpx.get(f"{page.url}/api/state", timeout=60).json()
 
 
 def test_a_phone(watched: Watched, drawn: Page) -> None:

@@ -2,14 +2,23 @@
 
 // Okabe and Ito (2008), as pipelines/pictures.py draws them.
 export const COLOURS = [[230, 159, 0], [86, 180, 233], [0, 158, 115], [240, 228, 66], [0, 114, 178], [213, 94, 0], [204, 121, 167]];
-export const colour = (label) => COLOURS[(label - 1) % COLOURS.length];
+const chosen = new Map();
+export const colour = (label) => chosen.get(label) || COLOURS[(label - 1) % COLOURS.length];
+export const usual = (label) => `#${COLOURS[(label - 1) % COLOURS.length].map((part) => part.toString(16).padStart(2, "0")).join("")}`;
+// Colours that were chosen, "#rrggbb" by label; tells whether any is another one than before.
+export function paint(list) {
+  const before = JSON.stringify([...chosen]);
+  chosen.clear();
+  for (const [label, text] of list) if (text) chosen.set(label, [1, 3, 5].map((at) => parseInt(text.slice(at, at + 2), 16)));
+  return before !== JSON.stringify([...chosen]);
+}
 export const css = (label) => `rgb(${colour(label).join(" ")})`;
 export const WIDTHS = [320, 640, 960, 1280, 1920];
 
 class Kept {
   constructor(room, read) {
     this.room = room; this.read = read; this.used = 0;
-    this.ready = new Map(); this.coming = new Map();
+    this.ready = new Map(); this.coming = new Map(); this.failed = new Map();
   }
   peek(url) {
     const found = this.ready.get(url);
@@ -20,6 +29,9 @@ class Kept {
     const found = this.peek(url);
     if (found) return Promise.resolve(found);
     if (this.coming.has(url)) return this.coming.get(url);
+    // What just failed is not asked for again at every drawing.
+    const failed = this.failed.get(url);
+    if (failed && performance.now() - failed.at < 1500) return Promise.reject(failed.error);
     const promise = fetch(url).then((response) => {
       if (!response.ok) throw new Error(`${url}: ${response.status}`);
       return response.blob();
@@ -27,12 +39,14 @@ class Kept {
       this.ready.set(url, { value, bytes });
       this.used += bytes;
       for (const [old, item] of this.ready) {
-        if (this.used <= this.room || old === url) break;
+        // The last few stay, however large: one picture on screen must not push out the other one.
+        if (this.used <= this.room || this.ready.size <= 6) break;
         this.ready.delete(old); this.used -= item.bytes;
         if (item.value.close) item.value.close();
       }
+      this.failed.delete(url);
       return value;
-    }).finally(() => this.coming.delete(url));
+    }).catch((error) => { this.failed.set(url, { at: performance.now(), error }); throw error; }).finally(() => this.coming.delete(url));
     this.coming.set(url, promise);
     return promise;
   }

@@ -1,8 +1,11 @@
 // The page: what it knows, how it asks the server, and the keys; the pictures and panels are in their own modules.
 
 import { get, post, send } from "/static/api.js";
-import { maps, small } from "/static/media.js";
+import { maps, paint } from "/static/media.js";
+import * as form from "/static/form.js";
+import * as keys from "/static/keys.js";
 import * as panels from "/static/panels.js";
+import { play, start as startPlaying, toggle } from "/static/play.js";
 import * as stage from "/static/stage.js";
 import * as timeline from "/static/timeline.js";
 
@@ -27,6 +30,7 @@ const app = {
   },
 
   say(words, bad = false) {
+    if ([...place("toasts").children].some((one) => one.textContent === words)) return; // said already
     const toast = panels.h("div", { class: bad ? "toast bad" : "toast", role: bad ? "alert" : "note" }, words);
     place("toasts").append(toast);
     setTimeout(() => toast.remove(), bad ? 9000 : 4000);
@@ -122,7 +126,8 @@ const app = {
   },
   unmark: (name, frame) => change("/api/unmark", { object: name, frame }),
   moveKeyframe: (name, frame, to, copy) => change("/api/copy", { object: name, frame, to, move: !copy }),
-  settings: (values) => change("/api/settings", values),
+  change: (path, values) => change(path, values),
+  colourOf: (name) => { const found = app.state.objects.find((one) => one.name === name); return found && found.colour; },
 
   // Work
 
@@ -143,7 +148,7 @@ const app = {
       const { name } = await send("/api/upload/background", file, (share) => { place("plan").textContent = `sending ${file.name}: ${Math.round(share * 100)} %`; });
       panels.showPlan(null);
       await refresh();
-      panels.useBackground(name);
+      form.useBackground(name);
     } catch (error) { app.say(error.message, true); }
   },
 
@@ -156,7 +161,8 @@ const app = {
     app.result = name;
     compare(off ? "" : "split");
   },
-  async reloadTrack() { app.track = null; await loadTrack(); show(); },
+  // A map that cannot be read: what is known is asked for again, but not at once, or a lost one would be asked for for ever.
+  reloadTrack() { if (!app.reloading) app.reloading = setTimeout(() => { app.reloading = 0; loadTrack().then(show, () => {}); }, 2000); },
 };
 
 // What was said a moment ago is shown before the server has answered, and over its answers to what came before.
@@ -187,7 +193,8 @@ async function sendSaying({ object, frame, said }) {
 // State from the server
 
 // Clicks that are on their way come first: a run or an undo must not overtake them.
-async function settled() { while (app.saying) await app.saying.catch(() => {}); }
+// Each turn lets the browser breathe: a loop of awaits alone would never give its thread back.
+async function settled() { while (app.saying) { await app.saying.catch(() => {}); await new Promise((resume) => setTimeout(resume)); } }
 
 async function change(path, values) {
   await settled();
@@ -212,6 +219,7 @@ function took(state) {
   const names = state.objects.map((item) => item.name);
   if (!names.includes(app.object) && !app.drafts.includes(app.object)) app.object = names[0] || "";
   if (!names.length && !app.drafts.length) app.drafts = [], app.object = "";
+  if (paint(state.objects.map((item) => [item.label, item.colour]))) stage.repaint();
   const viewable = state.results.filter((one) => one.viewable).map((one) => one.name);
   const job = state.job, old = before && before.job;
   if (job && job.status === "done" && old && old.number === job.number && old.status !== "done" && viewable.includes(job.output)) app.result = job.output;
@@ -256,7 +264,7 @@ async function follow() {
     await refresh();
     const busy = app.state.opening || (app.state.job && ["running", "stopping"].includes(app.state.job.status)) || !app.state.project;
     wait = document.hidden ? 2000 : busy ? 300 : 1000;
-    place("lost").hidden = true;
+    if (!place("lost").hidden) { place("lost").hidden = true; show(); } // what could not be loaded meanwhile
   } catch (error) {
     place("lost").hidden = false;
     if (error.status) place("lost").textContent = error.message;
@@ -269,40 +277,11 @@ function show() {
   stage.draw();
   timeline.draw();
   panels.draw();
+  form.draw();
   document.body.dataset.frame = app.frame;
 }
 
-// Playing: by the clip's own times, as fast as pictures come; a frame that is late is left out, never shown late.
-
-function play(speed) {
-  const was = app.playing;
-  app.playing = speed;
-  place("play").textContent = speed ? "❚❚" : "▶";
-  place("play").setAttribute("aria-label", speed ? "Pause" : "Play");
-  if (!speed) { app.go(app.frame); return; }
-  app.clock = { at: performance.now(), time: app.times[app.frame] };
-  if (speed > 0 && app.frame === app.state.project.frames - 1) { app.frame = 0; app.clock.time = 0; }
-  if (!was) requestAnimationFrame(playing);
-}
-
-function playing(now) {
-  if (!app.playing) return;
-  const { times, state: { project: { frames } } } = app;
-  const time = app.clock.time + (now - app.clock.at) / 1000 * app.playing;
-  let frame = app.frame;
-  if (app.playing > 0) while (frame + 1 < frames && times[frame + 1] <= time) frame++;
-  else while (frame > 0 && times[frame] > time) frame--;
-  const ahead = Math.sign(app.playing);
-  for (let near = 1; near <= 12; near++) { const at = frame + ahead * near; if (at >= 0 && at < frames && !stage.isReady(at)) { stage.prefetch(at); if (near > 4) break; } }
-  if (frame !== app.frame) {
-    if (stage.isReady(frame) || (ahead > 0 ? frame >= app.frame + 12 : frame <= app.frame - 12)) { app.frame = frame; place("number").value = frame; timeline.follow(frame); stage.draw(); document.body.dataset.frame = frame; }
-    else { stage.prefetch(frame); if (time - times[app.frame] > 0.5) app.clock = { at: now, time: times[app.frame] }; }
-  }
-  if ((app.playing > 0 && frame >= frames - 1) || (app.playing < 0 && frame <= 0)) { play(0); return; }
-  requestAnimationFrame(playing);
-}
-
-// Tools, keys
+// Tools
 
 function tool(name) {
   app.tool = name;
@@ -327,45 +306,6 @@ function nextKeyframe(step) {
   if (found === undefined) app.say(frames.length ? "No keyframe further on." : "No keyframe yet: mark an object."); else app.go(found);
 }
 
-const SPEEDS = [1, 2, 4, 8];
-function shuttle(way) {
-  const at = SPEEDS.indexOf(Math.abs(app.playing));
-  play(way * (Math.sign(app.playing) === way ? SPEEDS[Math.min(at + 1, 3)] : 1));
-}
-const toggle = () => play(app.playing ? 0 : Number(place("speed").value));
-
-const KEYS = {
-  ArrowLeft: () => { play(0); app.go(app.frame - 1); }, ArrowRight: () => { play(0); app.go(app.frame + 1); },
-  PageUp: () => app.go(app.frame - 10), PageDown: () => app.go(app.frame + 10),
-  Home: () => app.go(0), End: () => app.go(app.state.project.frames - 1),
-  " ": toggle, j: () => shuttle(-1), k: () => play(0), l: () => shuttle(1),
-  n: () => nextDoubt(1), N: () => nextDoubt(-1), "]": () => nextKeyframe(1), "[": () => nextKeyframe(-1),
-  p: () => tool("include"), x: () => tool("exclude"), b: () => tool("box"), d: () => tool("brush"), e: () => tool("eraser"), h: () => tool("pan"),
-  c: () => app.pick(), a: () => app.absent(), f: stage.fit, 0: stage.oneToOne, "+": () => stage.zoom(1.25), "-": () => stage.zoom(0.8),
-  o: () => { const modes = [...place("overlay").options].map((one) => one.value); overlayAs(modes[(modes.indexOf(app.overlay) + 1) % modes.length]); },
-  v: () => compare(app.compare === "" ? "split" : app.compare === "split" ? "blink" : ""),
-  Delete: () => app.prompt() && app.unmark(app.object, app.frame), "?": () => place("keys").showModal(),
-  Escape: () => { play(0); compare(""); panels.showPlan(null); },
-};
-
-document.addEventListener("keydown", (event) => {
-  if (!app.state || !app.state.project || place("keys").open) return;
-  const target = event.target, types = target.matches("input:not([type=range]):not([type=checkbox]), select, textarea");
-  if (types && event.key !== "Escape") return;
-  if ((event.ctrlKey || event.metaKey) && ["z", "y"].includes(event.key.toLowerCase())) {
-    event.preventDefault();
-    change(event.key === "z" && !event.shiftKey ? "/api/undo" : "/api/redo");
-    return;
-  }
-  if (stage.key(event)) { event.preventDefault(); return; }
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
-  // Space and arrows belong to what is focused, where it uses them itself.
-  if (target.matches("button, a, summary, input") && [" ", "Enter"].includes(event.key)) return;
-  if (target.matches("input[type=range]") && event.key.startsWith("Arrow")) return;
-  const act = KEYS[event.key];
-  if (act) { event.preventDefault(); act(); }
-});
-
 const on = (id, what, event = "click") => place(id).addEventListener(event, what);
 on("undo", () => change("/api/undo")); on("redo", () => change("/api/redo"));
 on("help", () => place("keys").showModal());
@@ -388,8 +328,6 @@ function theme(name) {
   show();
 }
 
-place("keys").append(panels.h("h2", {}, "Keys"), panels.h("dl", {}, [["← →", "one frame"], ["Page up, down", "ten frames"], ["Home, End", "first, last frame"], ["Space", "play with overlay"], ["J K L", "play back, stop, on; again: faster"], ["N, Shift N", "next, former doubtful frame"], ["] [", "next, former keyframe"], ["P X B D E H", "include, exclude, box, brush, eraser, move"], ["C, A", "next candidate, absent from here"], ["Del", "delete this keyframe"], ["Ctrl Z, Ctrl Shift Z", "undo, redo"], ["O, V", "next overlay, compare"], ["F, 0, + −", "fit, 1:1, zoom"], ["On the picture", "Shift and arrows move the cross, Enter includes, Shift Enter excludes; the wheel zooms; right click excludes; a click on a point takes it away"], ["On the timeline", "drag a keyframe to move it, with Ctrl to copy it; the wheel zooms"]].flatMap(([key, words]) => [panels.h("dt", {}, key), panels.h("dd", {}, words)])), panels.h("button", { onclick: () => place("keys").close() }, "Close"));
-
 // A new project from a file
 
 async function sent(file) {
@@ -410,5 +348,6 @@ for (const name of ["dragover", "dragleave", "drop"]) document.addEventListener(
 });
 
 try { theme(localStorage.getItem("theme") || "dark"); } catch { theme("dark"); }
-stage.start(app); timeline.start(app); panels.start(app);
+stage.start(app); timeline.start(app); panels.start(app); form.start(app); startPlaying(app);
+keys.start(app, { tool, compare, overlayAs, nextDoubt, nextKeyframe });
 follow();

@@ -1,6 +1,6 @@
 // The panels beside the picture: objects with their keyframes, work and its progress, the review queue, results.
 
-import { css } from "/static/media.js";
+import { css, usual } from "/static/media.js";
 
 const place = (id) => document.getElementById(id);
 let app;
@@ -18,11 +18,11 @@ export function h(name, values = {}, ...inside) {
   element.append(...inside.flat().filter((one) => one !== null && one !== undefined && one !== false));
   return element;
 }
-const button = (words, onclick, values = {}) => h("button", { type: "button", class: "small", onclick, ...values }, words);
+export const button = (words, onclick, values = {}) => h("button", { type: "button", class: "small", onclick, ...values }, words);
 const plural = (count, word) => `${count.toLocaleString("en")} ${word}${count === 1 ? "" : "s"}`;
 
 // A panel is made anew only when what it shows changed, so that the keyboard's place in it is kept.
-function fill(id, shows, make) {
+export function fill(id, shows, make) {
   const key = JSON.stringify(shows);
   if (drawn[id] === key) return;
   drawn[id] = key;
@@ -35,19 +35,15 @@ function fill(id, shows, make) {
   }
 }
 
-export function start(given) {
-  app = given;
-  makeForm();
-}
+export function start(given) { app = given; }
 
 export function draw() {
   if (!app.state || !app.state.project) return;
-  const { objects, job, review, results, backgrounds } = app.state;
+  const { objects, job, review, results } = app.state;
   fill("objects", [objects, app.object, app.drafts, app.frame], objectsPanel);
   fill("job", job, jobPanel);
   fill("review", [review, app.state.complete, objects.length], reviewPanel);
   fill("results", [results, app.result, app.compare], resultsPanel);
-  updateForm(objects, backgrounds);
 }
 
 // Objects
@@ -62,7 +58,9 @@ function objectsPanel() {
 function objectItem(name, label, prompts) {
   const chosen = name === app.object;
   const head = h("div", { class: "row" },
-    h("span", { class: "swatch", style: { background: css(label) } }),
+    chosen && prompts.length > 0
+      ? h("input", { type: "color", class: "swatch", value: app.colourOf(name) || usual(label), "aria-label": `Colour of ${name}`, title: "Its colour on the page", onchange: (event) => app.change("/api/colour", { object: name, colour: event.target.value }) })
+      : h("span", { class: "swatch", style: { background: css(label) } }),
     h("button", { type: "button", class: "name", "aria-pressed": String(chosen), onclick: () => app.choose(name) }, name),
     chosen && button("Rename", () => app.rename(name)),
     chosen && prompts.length > 0 && button("Remove", () => app.forget(name), { "aria-label": `Take ${name} out of the project` }));
@@ -86,75 +84,7 @@ function said(prompt) {
 
 // Work
 
-const FORMATS = { matte: "matte video", prores4444: "ProRes 4444", "webm-alpha": "WebM with alpha", png: "PNG with alpha", exr: "OpenEXR", davis: "DAVIS masks", coco: "COCO", yolo: "YOLO", cvat: "CVAT", mot: "MOT boxes", otio: "OpenTimelineIO" };
-const ENGINES = { segmenter: ["auto", "classic", "sam"], tracker: ["auto", "classic", "xmem"], inpainter: ["auto", "classic", "e2fgvi", "e2fgvi-hq"] };
-const fields = {};
-
-function select(name, options, values = {}) {
-  fields[name] = h("select", { name, ...values }, Object.entries(options).map(([value, words]) => h("option", { value }, words)));
-  return fields[name];
-}
-const list = (names) => Object.fromEntries(names.map((name) => [name, name]));
-
-function makeForm() {
-  const number = (name, values) => (fields[name] = h("input", { type: "number", name, placeholder: "auto", ...values }));
-  const check = (name) => (fields[name] = h("input", { type: "checkbox", name }));
-  place("run").append(
-    h("div", { class: "row", id: "verbs" },
-      button("Track", () => app.begin({ kind: "track" }), { class: "primary", title: "Carry the masks through the clip; after a correction only its span runs again" }),
-      button("Remove", () => app.begin({ kind: "remove", ...chosen() }), { class: "" }),
-      button("Replace", () => app.begin({ kind: "replace", background: background(), ...chosen() }), { class: "" })),
-    h("div", { class: "row" }, h("label", {}, "Behind", select("behind", { colour: "a colour", blur: "the clip, blurred", transparent: "nothing (transparent)" }, { onchange: behindChanged })),
-      (fields.colour = h("input", { type: "color", value: "#2f6f4f", "aria-label": "Background colour" })),
-      (fields.sigma = h("input", { type: "number", min: 1, max: 200, placeholder: "sigma", "aria-label": "Blur sigma in pixels", hidden: true }))),
-    h("div", { class: "row" }, h("label", { class: "button small", for: "file" }, "Send a picture or video for behind"),
-      h("input", { type: "file", id: "file", class: "unseen", accept: "image/*,video/*", onchange: (event) => event.target.files[0] && app.sendBackground(event.target.files[0]) })),
-    h("div", { class: "row" }, h("label", {}, "Export", select("format", FORMATS)), button("Export", () => app.begin({ kind: "export", format: fields.format.value, objects: objects() }))),
-    h("details", {}, h("summary", {}, "More options"),
-      h("fieldset", { id: "which", style: { border: "0", padding: "0", margin: "6px 0 0" } }, h("legend", { class: "words" }, "Objects meant")),
-      h("div", { class: "row" }, h("label", {}, check("invert"), "swap what is kept and removed")),
-      h("div", { class: "row" }, h("label", {}, "Container", select("container", { ".mp4": "MP4", ".mov": "MOV", ".mkv": "MKV", ".webm": "WebM" })), h("label", {}, "Codec", select("codec", list(["auto", "h264", "hevc", "vp9", "av1", "prores", "ffv1"])))),
-      h("div", { class: "row" }, h("label", {}, "CRF", number("crf", { min: 0, max: 63 })), h("label", {}, check("lossless"), "lossless")),
-      h("div", { class: "row" }, h("label", {}, "Grow, px", number("dilate_px", { min: 0, max: 500, onchange: settings })), h("label", {}, "Feather, px", number("feather_px", { min: 0, max: 500, step: 0.5, onchange: settings }))),
-      Object.entries(ENGINES).map(([role, names]) => h("div", { class: "row" }, h("label", {}, `${role[0].toUpperCase()}${role.slice(1)}`, select(role, list(names), { onchange: settings }))))));
-  place("run").addEventListener("submit", (event) => event.preventDefault());
-}
-
-function behindChanged() {
-  fields.colour.hidden = fields.behind.value !== "colour";
-  fields.sigma.hidden = fields.behind.value !== "blur";
-}
-function background() {
-  const kind = fields.behind.value;
-  if (kind === "colour") return fields.colour.value;
-  if (kind === "blur") return fields.sigma.value ? `blur:${fields.sigma.value}` : "blur";
-  return kind;
-}
-function objects() {
-  const boxes = [...place("which").querySelectorAll("input")];
-  return boxes.every((one) => one.checked) ? null : boxes.filter((one) => one.checked).map((one) => one.value);
-}
-const chosen = () => ({ objects: objects(), invert: fields.invert.checked, lossless: fields.lossless.checked, codec: fields.codec.value, container: fields.container.value, crf: fields.crf.value === "" ? null : Number(fields.crf.value) });
-function settings() {
-  const number = (name) => (fields[name].value === "" ? null : Number(fields[name].value));
-  app.settings({ dilate_px: number("dilate_px"), feather_px: number("feather_px"), ...Object.fromEntries(Object.keys(ENGINES).map((role) => [role, fields[role].value])) });
-}
-export function useBackground(name) { fields.behind.value = `file:${name}`; behindChanged(); }
-
-function updateForm(found, backgrounds) {
-  const busy = ["running", "stopping"].includes(app.state.job && app.state.job.status), marked = found.some((item) => item.prompts.length);
-  for (const one of place("run").querySelectorAll("button")) one.disabled = busy || !marked;
-  fill("which", found.map((item) => item.name), () => [h("legend", { class: "words" }, "Objects meant"), ...found.map((item) => h("label", { style: { marginRight: "10px" } }, h("input", { type: "checkbox", checked: true, value: item.name }), item.name))]);
-  for (const name of backgrounds) {
-    if (![...fields.behind.options].some((one) => one.value === `file:${name}`)) fields.behind.append(h("option", { value: `file:${name}` }, name));
-  }
-  for (const name of ["dilate_px", "feather_px", ...Object.keys(ENGINES)]) {
-    const value = app.state.settings[name];
-    if (document.activeElement !== fields[name]) fields[name].value = value === null ? "" : value;
-  }
-}
-
-const STAGES = { probe: "reading", segment: "clicks", propagate: "tracking", matte: "edges", inpaint: "filling", encode: "writing" };
+const STAGES = { probe: "reading", segment: "clicks", propagate: "tracking", refine: "refining", matte: "edges", inpaint: "filling", encode: "writing" };
 
 function jobPanel() {
   const job = app.state.job;
@@ -173,7 +103,9 @@ function jobPanel() {
 export const time = (seconds) => (seconds < 90 ? `${Math.round(seconds)} s` : seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`);
 
 export function summary(report) {
-  return report.stages.filter((one) => one.name !== "probe").map((one) => `${STAGES[one.name] || one.name}: ${plural(one.frames_run, "frame")} run, ${one.frames_reused.toLocaleString("en")} reused`).join("; ") + (report.warnings.length ? `. Note: ${report.warnings.join("; ")}` : "");
+  const asked = report.refined || [], better = asked.filter((one) => one.accepted).length;
+  const refined = asked.length ? `Refined ${better} of ${plural(asked.length, "doubtful mask")}. ` : report.command === "track" && report.stages.some((one) => one.name === "refine") ? "No mask was doubtful enough to refine. " : "";
+  return refined + report.stages.filter((one) => one.name !== "probe").map((one) => `${STAGES[one.name] || one.name}: ${plural(one.frames_run, "frame")} run, ${one.frames_reused.toLocaleString("en")} reused`).join("; ") + (report.warnings.length ? `. Note: ${report.warnings.join("; ")}` : "");
 }
 
 // "142 of 1,394 frames will run, because ..."

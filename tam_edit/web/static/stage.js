@@ -94,6 +94,8 @@ export const prefetch = (frame) => Promise.allSettled(urls(frame).map(([kept, ur
 
 // Drawing
 
+export function repaint() { layerOf = ""; draw(); }
+
 export function draw() {
   if (wanted) return;
   wanted = true;
