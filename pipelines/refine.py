@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -102,33 +102,26 @@ def refine(context: Context, found: Tubes, keys: Keyframes, segmenter: Segmenter
     """Ask about the worst frame of each doubtful stretch; what was kept and what was not is told in the report."""
     if not isinstance(segmenter, RefiningSegmenter):
         return Refinements({}, ())
+    sections = [(section, _chosen(context, section, found, keys)) for section in _sections(found, keys)]
+    context.runner.stage(STAGE.name, sum(len(doubts or ()) for _, doubts in sections))
     masks: dict[int, dict[int, RefinedMask]] = {}
     unknown: list[FrameSpan] = []
-    kept: list[tuple[str, int]] = []
     told: list[dict[str, Any]] = []
-    refused: dict[str, list[tuple[str, int]]] = {}
-    asked = [(section, _chosen(context, section, found, keys)) for section in _sections(found, keys)]
-    context.runner.stage(STAGE.name, sum(len(doubts or ()) for _, doubts in asked))
-    for section, doubts in asked:
-        answers = [(doubt, _answer(context, found, doubt, segmenter, names)) for doubt in doubts or ()]
+    for section, doubts in sections:
         if doubts is None:
             context.runner.ledger.note(Decision(STAGE.name, section, "unknown", "not yet known: tracking comes first"))
-        if doubts is None or any(record is None for _, (_, record) in answers):
+        answers = None if doubts is None else _answers(context, found, doubts, segmenter, names)
+        if answers is None:
             unknown.append(section)
             continue
-        for doubt, (key, record) in answers:
+        for doubt, key, record in answers:
             name = names[doubt.label - 1]
-            if record is not None:
-                told.append({"object": name, "frame": doubt.frame, "tracked_trust": doubt.trust, **record.facts})
-            if record is None or not record.facts["accepted"]:
-                refused.setdefault(record.facts["why"] if record else "", []).append((name, doubt.frame))
-                continue
-            kept.append((name, doubt.frame))
-            mask = Accepted(context, key, record.frames[0], trust=record.facts["trust"])
-            masks.setdefault(doubt.frame, {})[doubt.label] = mask
-    _tell(context, kept, refused)
+            told.append({"object": name, "frame": doubt.frame, "tracked_trust": doubt.trust, **record.facts})
+            if record.facts["accepted"]:
+                mask = Accepted(context, key, record.frames[0], trust=record.facts["trust"])
+                masks.setdefault(doubt.frame, {})[doubt.label] = mask
     if told:
-        context.runner.ledger.facts["refined"] = told
+        _tell(context, told)
     return Refinements(masks, tuple(unknown))
 
 
@@ -183,34 +176,43 @@ def _stretches(trust: Mapping[int, float]) -> Iterator[list[int]]:
         yield stretch
 
 
-def _answer(
-    context: Context, found: Tubes, doubt: _Doubt, segmenter: Any, names: Sequence[str]
-) -> tuple[str, Record | None]:
-    """One question: its key, and its record or None in a plan."""
+def _answers(
+    context: Context, found: Tubes, doubts: Sequence[_Doubt], segmenter: Any, names: Sequence[str]
+) -> list[tuple[_Doubt, str, Record]] | None:
+    """The record of each question, with its key; None in a plan where one must run first."""
+    answers = []
+    for doubt in doubts:
+        unit = _unit(context, found, doubt, segmenter, names[doubt.label - 1])
+
+        def compute(doubt: _Doubt = doubt) -> Product:
+            return _judged(context, found.maps.load(doubt.frame), doubt, segmenter)
+
+        answers.append((doubt, unit.key, context.runner.obtain(unit, compute)))
+    known = [(doubt, key, record) for doubt, key, record in answers if record is not None]
+    return known if len(known) == len(answers) else None
+
+
+def _unit(context: Context, found: Tubes, doubt: _Doubt, segmenter: Any, name: str) -> Unit:
     frame, rules = doubt.frame, segmenter.rules
     ahead = [frame + 1] if segmenter.looks_ahead and frame + 1 in context.shot_of(frame) else []
-    unit = Unit(
-        STAGE,
-        FrameSpan(frame, frame + 1),
-        {
-            "segmenter": segmenter.identity,
-            "rules": astuple(rules)[:3],
-            "label": doubt.label,
-            "points": doubt.probes,
-            "score to beat": max(rules.score_from, doubt.trust),
-        },
-        {"picture": context.picture_reads([frame, *ahead]), "tracked mask": found.maps.reads([frame])},
-        variant=names[doubt.label - 1],
-    )
-
-    def compute() -> Product:
-        return _judged(context, found.maps.load(frame), doubt, segmenter, rules)
-
-    return unit.key, context.runner.obtain(unit, compute)
+    settings = {
+        "segmenter": segmenter.identity,
+        "rules": (rules.score_from, rules.stability_from, rules.overlap_from),
+        "label": doubt.label,
+        "points": doubt.probes,
+        "score to beat": _score_to_beat(doubt, rules),
+    }
+    reads = {"picture": context.picture_reads([frame, *ahead]), "tracked mask": found.maps.reads([frame])}
+    return Unit(STAGE, FrameSpan(frame, frame + 1), settings, reads, variant=name)
 
 
-def _judged(context: Context, label_map: LabelMap, doubt: _Doubt, segmenter: Any, rules: Rules) -> Product:
+def _score_to_beat(doubt: _Doubt, rules: Rules) -> float:
+    return max(rules.score_from, doubt.trust)
+
+
+def _judged(context: Context, label_map: LabelMap, doubt: _Doubt, segmenter: Any) -> Product:
     """Ask, and keep the first answer that is better in every respect; else say what the best one lacks."""
+    rules = segmenter.rules
     tracked = label_map == doubt.label
     free = tracked | (label_map == 0)  # other objects keep what they have
     inside, outside = _fitting(doubt.probes, tracked)
@@ -221,7 +223,7 @@ def _judged(context: Context, label_map: LabelMap, doubt: _Doubt, segmenter: Any
     for answer in propose(context, doubt.frame, prompt, segmenter):
         mask = answer.mask & free
         values = {"score": round(answer.score, 4), "overlap": round(_overlap(mask, tracked), 4)}
-        lacks = _lacks(values, {"score": max(rules.score_from, doubt.trust), "overlap": rules.overlap_from})
+        lacks = _lacks(values, {"score": _score_to_beat(doubt, rules), "overlap": rules.overlap_from})
         if not lacks:
             values["stability"] = round(_stability(context, doubt.frame, prompt, answer, segmenter), 4)
             lacks = _lacks(values, {"stability": rules.stability_from})
@@ -267,12 +269,16 @@ def _overlap(one: Mask, other: Mask) -> float:
     return int((one & other).sum()) / union if union else 1.0
 
 
-def _tell(context: Context, kept: Sequence[tuple[str, int]], refused: Mapping[str, Sequence[tuple[str, int]]]) -> None:
-    """One line for what was refined and one for each reason why not."""
-    if kept:
-        context.runner.ledger.warn(f"refined {_masks(len(kept))}: {_places(kept)}")
-    for why, places in sorted(refused.items()):
-        context.runner.ledger.warn(f"left {_masks(len(places))} as tracked: {_places(places)} ({why})")
+def _tell(context: Context, told: list[dict[str, Any]]) -> None:
+    """All answers into the report, and in words: one line for what was refined, one for each reason why not."""
+    context.runner.ledger.facts["refined"] = told
+    by_reason: dict[str, list[tuple[str, int]]] = {}
+    for item in told:
+        by_reason.setdefault(item["why"], []).append((item["object"], item["frame"]))
+    for why, places in sorted(by_reason.items()):
+        masks = _masks(len(places))
+        words = f"left {masks} as tracked: {_places(places)} ({why})" if why else f"refined {masks}: {_places(places)}"
+        context.runner.ledger.warn(words)
 
 
 def _masks(count: int) -> str:
