@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -247,10 +247,15 @@ def without(effects: Sequence[Effect], name: str) -> tuple[Effect, ...]:
 
 def located(effect: Effect, folder: Path) -> Effect:
     """The effect with its files counted from a folder."""
+    return with_files(effect, lambda name: str(folder / name))
+
+
+def with_files(effect: Effect, rename: Callable[[str], str]) -> Effect:
+    """The effect with the files that it names under other names."""
     if isinstance(effect, Replace) and isinstance(effect.background, str) and names_a_file(effect.background):
-        return dataclasses.replace(effect, background=str(folder / effect.background))
+        return dataclasses.replace(effect, background=rename(effect.background))
     if isinstance(effect, Alter) and isinstance(effect.how, Pictured):
-        return dataclasses.replace(effect, how=Pictured(str(folder / effect.how.path)))
+        return dataclasses.replace(effect, how=Pictured(rename(effect.how.path)))
     return effect
 
 

@@ -23,6 +23,7 @@ from tam_edit.effects import (
     Remove,
     Replace,
     settled,
+    with_files,
 )
 from tam_edit.effects_text import tree_of_effect
 from tam_edit.engine.report import Report
@@ -365,8 +366,14 @@ class Edit:
         return write_effects(self.bench, "render", chosen, Path(output), options or OutputOptions())
 
     def set_effects(self, effects: Sequence[Effect]) -> None:
-        """Keep a list of effects in the script, for `render`. Raises UsageError for what cannot be."""
+        """Keep a list of effects in the script, for `render`; files are kept relative to the project's folder.
+
+        Raises PromptError, UsageError for what cannot be.
+        """
         settled(effects, self.script.names)
+        project = self.project
+        if project is not None:
+            effects = [with_files(effect, lambda name: project.relative(Path(name))) for effect in effects]
         for effect in effects:
             tree_of_effect(effect)  # a clip from Python cannot be written down
         self.bench.change(lambda script: dataclasses.replace(script, effects=tuple(effects)))

@@ -224,6 +224,17 @@ def test_several_effects_are_one_pass_and_one_encode(edit: Edit, two_clip: Path,
     assert ran(changed)["inpaint"] == ran(changed)["matte"] == 0, "only what the change touches"
 
 
+def test_files_of_a_list_are_found_from_anywhere(edit: Edit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cv2.imwrite(str(tmp_path / "bg.png"), np.full((20, 30, 3), 99, np.uint8))
+    monkeypatch.chdir(tmp_path)
+    edit.set_effects([Replace("bg.png")])
+    assert json.loads((tmp_path / "two.edit" / "edit.json").read_text())["effects"][0]["background"] == "../bg.png"
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    edit.render(tmp_path / "a.mkv", options=LOSSLESS)
+    assert np.abs(frames_of(tmp_path / "a.mkv")[5][62, 90].astype(int) - 99).max() < 3
+
+
 def test_a_list_of_one_is_that_effect(edit: Edit, tmp_path: Path) -> None:
     edit.remove(tmp_path / "a.mkv", objects=["red"], options=LOSSLESS)
     report = edit.render(tmp_path / "b.mkv", [Remove(Choice(("red",)))], options=LOSSLESS)
