@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tam_edit.clip import FrameSpan
 from tam_edit.digest import digest_bytes, digest_of
 from tam_edit.engine.stage import Product, Stage, Unit
+from tam_edit.engine.store import EntryLost
 from tam_edit.errors import MaskEmpty, PromptError
 from tam_edit.masks import Mask, box_of, pack_label_map, unpack_label_map
 from tam_edit.pipelines.arrays import pack_arrays, unpack_arrays
@@ -118,7 +119,7 @@ class FoundMask:
     def load(self) -> Mask:
         record = self.context.runner.store.record(self.key)
         if record is None:
-            raise AssertionError("a mask was read before its stage ran")
+            raise EntryLost(self.key)  # another process has pruned it meanwhile
         return np.asarray(unpack_label_map(self.context.runner.store.blob(record, "mask")) != 0)
 
 

@@ -135,3 +135,16 @@ class EngineError(TamEditError):
 
 class Cancelled(TamEditError):
     """Raised between chunks when a person or a signal asks to stop."""
+
+
+def is_want_of_memory(error: BaseException) -> bool:
+    """Whether an error of whatever library means that there was no memory left; each has an error of its own."""
+    words = str(error).lower()
+    signs = (
+        "insufficient memory",
+        "not enough memory",
+        "cannot allocate memory",
+        "can't start new thread",
+        "bad alloc",
+    )
+    return isinstance(error, MemoryError) or any(sign in words for sign in signs)

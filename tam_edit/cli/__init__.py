@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import click
 
 from tam_edit import __version__
-from tam_edit.errors import TamEditError
+from tam_edit.errors import TamEditError, is_want_of_memory
 
 # Where each subcommand lives; the modules import nothing heavy, so that --help answers at once.
 COMMANDS = {
@@ -52,6 +52,8 @@ With a project, so that masks can be mended:
   tam-edit remove ball.edit -o clean.mp4
   tam-edit review ball.edit --sheet doubtful.png
 """
+
+OUT_OF_MEMORY = "not enough memory: give less with --memory, or use a smaller clip; what is finished is kept"
 
 
 class Commands(click.Group):
@@ -101,12 +103,11 @@ def main() -> NoReturn:
         _fail(wants_json, status, STOPPED)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has gone: nobody is left to be told
-    except MemoryError:
-        _fail(wants_json, status, "not enough memory: give less with --memory, or use a smaller clip")
     except Exception as error:  # noqa: BLE001 - the outermost boundary: a person is told where to find the rest
         # Up to Python 3.11 an interrupt that comes while a class is made is wrapped in a RuntimeError.
         interrupted = isinstance(error.__cause__, KeyboardInterrupt)
-        _fail(wants_json, status, STOPPED if interrupted else _unforeseen(error))
+        short = is_want_of_memory(error)
+        _fail(wants_json, status, STOPPED if interrupted else OUT_OF_MEMORY if short else _unforeseen(error))
     sys.exit(status)
 
 

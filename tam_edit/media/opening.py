@@ -47,6 +47,14 @@ def describe(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error)
 
 
+def no_memory(path: str | Path) -> SourceUnreadable:
+    """A frame that could not be decoded for want of memory is no damage to leave out: the frames would be fewer."""
+    return SourceUnreadable(
+        f"{path}: no memory was left while decoding it: close other programs, or use a machine with more "
+        "(a damaged file may also ask for more than there is)"
+    )
+
+
 def hint(place: Path) -> str:
     """What a person can do about a file that does not open."""
     if place.is_file() and place.stat().st_size == 0:

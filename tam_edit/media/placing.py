@@ -53,7 +53,9 @@ def placed(destination: str | Path) -> Iterator[Path]:
     hidden = place.with_name(f".{place.stem}.{_owner()}-{secrets.token_hex(4)}.part{place.suffix}")
     try:
         yield hidden
-        _flush(hidden)
+        inner = [entry for entry in hidden.iterdir() if entry.is_file()] if hidden.is_dir() else []
+        for written in (*inner, hidden):
+            _flush(written)
         if place.is_dir() and not place.is_symlink():
             _swap_folder(hidden, place)
         else:
@@ -112,15 +114,12 @@ def unwritable(place: Path, error: OSError) -> OutputUnwritable:
 
 
 def _flush(path: Path) -> None:
-    entries = [path]
-    if path.is_dir():
-        entries = [*(entry for entry in path.iterdir() if entry.is_file()), path]
-    for entry in entries:
-        number = os.open(entry, os.O_RDONLY)
-        try:
-            os.fsync(number)
-        finally:
-            os.close(number)
+    """Have the disk keep a file's bytes, or a folder's names; not what lies in the folder, which may be others'."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 def _swap_folder(hidden: Path, place: Path) -> None:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from tam_edit.clip import ClipSource, ColourTags, Orientation, StreamNote
 from tam_edit.errors import ClipEmpty, ClipTruncated, SourceUnreadable
 from tam_edit.media.convert import SWS_MATRIX
-from tam_edit.media.opening import describe, edited_stream, open_source
+from tam_edit.media.opening import describe, edited_stream, no_memory, open_source
 from tam_edit.media.pictures import probe_pictures
 from tam_edit.media.rgb import rgb_small
 from tam_edit.media.structure import missing_bytes
@@ -164,6 +164,8 @@ def _read_all(container: InputContainer, stream: VideoStream, seen: _Seen, on_pi
     while True:
         try:
             packet = next(packets, None)
+        except av.error.MemoryError as error:
+            raise no_memory(seen.place) from error
         except (av.error.FFmpegError, OSError) as error:
             seen.read_error = describe(error)
             break
@@ -175,12 +177,16 @@ def _read_all(container: InputContainer, stream: VideoStream, seen: _Seen, on_pi
                 seen.packet_duration = packet.duration
             try:
                 take(stream.decode(packet))
+            except av.error.MemoryError as error:
+                raise no_memory(seen.place) from error
             except av.error.FFmpegError as error:
                 seen.fail(error)
     try:
         take(stream.decode(None))
     except av.error.EOFError:
         pass
+    except av.error.MemoryError as error:
+        raise no_memory(seen.place) from error
     except av.error.FFmpegError as error:
         seen.fail(error)
 

@@ -21,7 +21,7 @@ from tam_edit.clip import ClipSource, FrameSpan
 from tam_edit.errors import SourceChanged, SourceUnreadable
 from tam_edit.media.convert import convert
 from tam_edit.media.digests import list_pictures
-from tam_edit.media.opening import describe, edited_stream, open_source
+from tam_edit.media.opening import describe, edited_stream, no_memory, open_source
 from tam_edit.media.pictures import read_picture
 from tam_edit.media.rgb import rgb16_upright, rgb_upright
 
@@ -200,6 +200,8 @@ class ClipReader:
         while not ended:
             try:
                 packet = next(packets, None)
+            except av.error.MemoryError as error:
+                raise no_memory(self.source.path) from error
             except (av.error.FFmpegError, OSError):
                 packet = None  # the probe met the same end, and said so
             ended = packet is None or not packet.size
@@ -207,6 +209,8 @@ class ClipReader:
                 frames = stream.decode(None if ended else packet)
             except av.error.EOFError:
                 frames = []
+            except av.error.MemoryError as error:
+                raise no_memory(self.source.path) from error
             except av.error.FFmpegError:
                 continue
             for frame in frames:

@@ -70,6 +70,8 @@ def call(*words: object) -> Called:
 
     def noted(wants_json: bool, status: int, text: str) -> None:
         errors.append(type(sys.exc_info()[1]).__name__)
+        with contextlib.suppress(OSError):  # for whoever looks into a verdict
+            Path(tempfile.gettempdir(), f"error-{os.getpid()}.txt").write_text(traceback.format_exc())
         fail(wants_json, status, text)
 
     status = 0

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import resource
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -249,6 +250,16 @@ def little_memory(folder: Path, rng: random.Random) -> Ended:
     status = waited(forked(limited), RUN_S)
     if status is None:
         return "hang", f"with {room >> 20} MiB", ""
+    if status < 0:
+        # Some C libraries do not look whether they were given memory, or end the process by themselves: then it is as
+        # with a kill, and what must hold is that nothing is lost.
+        preload.quick_engines()
+        wrong = material.left_over(folder) if output.exists() else None
+        called = call("remove", place, "-o", output)
+        name = signal.Signals(-status).name
+        if called.status:
+            return "wrong result", f"after {name} it does not go on: {called.said}", ""
+        return wrong or material.wrong_bytes(folder, output) or ("stopped", name, f"{name} in a library")
     if status != 0 or not (folder / "told.json").exists():
         return "crash", f"status {status} with {room >> 20} MiB", ""
     called = Called(*json.loads((folder / "told.json").read_text()))

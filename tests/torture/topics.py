@@ -59,7 +59,7 @@ def count(topic: Topic, scale: float) -> int:
 
 @contextmanager
 def materials(seed: int) -> Iterator[Path]:
-    """A folder that any user may enter, with the materials in it; it stays where something broke."""
+    """A folder that any user may enter, with the materials in it; TORTURE_KEEP leaves it there."""
     folder = Path(tempfile.mkdtemp(prefix="tam-edit-torture-", dir="/tmp" if os.name == "posix" else None))
     folder.chmod(0o755)
     made = list(tried("material", material.make, [0], seed, folder, processes=1, timeout_s=TIMEOUT_S))
@@ -68,7 +68,8 @@ def materials(seed: int) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if not os.environ.get("TORTURE_KEEP"):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def run(

@@ -1,0 +1,113 @@
+"""What the torture suite has found once and must not find again, each by itself."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import av.error
+import pytest
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from tam_edit import Edit, cli
+from tam_edit.engine.store import EntryLost
+from tam_edit.errors import SourceUnreadable, is_want_of_memory
+from tam_edit.media.opening import edited_stream, open_source
+from tam_edit.media.placing import placed
+from tam_edit.media.probe import _read_all, _Seen, probe
+from tam_edit.media.reader import ClipReader
+from tam_edit.pipelines.keyframes import FoundMask
+
+
+def test_a_click_mask_that_another_process_pruned_is_made_again(
+    ball_clip: Path, tmp_path: Path, quick_engines: None
+) -> None:
+    edit = Edit.create(ball_clip, tmp_path / "a.edit")
+    with edit.bench.context(edit.bench.runner(dry=False)) as context, pytest.raises(EntryLost):
+        FoundMask(context, "0" * 32, None).load()
+
+
+def test_files_of_others_beside_the_output_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each was opened and flushed: slow, and an error when one went away or may not be read."""
+    opened: list[str] = []
+    os_open = os.open
+    (tmp_path / "other").write_text("not ours")
+
+    def noted(path: str | Path, *rest: int) -> int:
+        opened.append(Path(path).name)
+        return os_open(path, *rest)
+
+    monkeypatch.setattr("tam_edit.media.placing.os.open", noted)
+    with placed(tmp_path / "file") as hidden:
+        hidden.write_text("ours")
+    with placed(tmp_path / "folder") as hidden:
+        hidden.mkdir()
+        (hidden / "inner").write_text("ours")
+    assert "other" not in opened and "inner" in opened and tmp_path.name in opened
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "raise cv2.error('alloc.cpp:73: error: (-4:Insufficient memory) Failed to allocate 6400 bytes')",
+        'raise RuntimeError("can\'t start new thread")',
+        "raise MemoryError",
+    ],
+)
+def test_every_library_s_want_of_memory_is_told_as_such(
+    code: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    import cv2
+
+    def short(*_: object, **__: object) -> None:
+        exec(code, {"cv2": cv2})
+
+    monkeypatch.setattr("tam_edit.session.Edit.open", short)
+    monkeypatch.setattr(sys, "argv", ["tam-edit", "track", str(tmp_path)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    said = capsys.readouterr().err
+    assert ended.value.code == 1 and "not enough memory" in said and "itself" not in said
+    assert not is_want_of_memory(ValueError("surprise"))
+
+
+class Short:
+    """A stream whose decoder gets no memory after some frames."""
+
+    def __init__(self, stream: VideoStream) -> None:
+        self.stream, self.left = stream, 9
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.stream, name)
+
+    def decode(self, packet: Packet | None) -> list[VideoFrame]:
+        self.left -= 1
+        if self.left < 0:
+            raise av.error.MemoryError(12, "Cannot allocate memory")
+        return self.stream.decode(packet)
+
+
+class Whole:
+    """A container that takes any stream for the only one."""
+
+    def __init__(self, container: InputContainer) -> None:
+        self.container = container
+
+    def demux(self, _: object) -> Iterator[Packet]:
+        return self.container.demux()
+
+
+def test_a_frame_that_memory_is_short_for_is_never_left_out(ball_clip: Path) -> None:
+    """It was, as if its packet were damaged: the clip would have been a shorter one, for good."""
+    for read in (
+        lambda container, stream: list(ClipReader(probe(ball_clip, digest=""))._decoded(Whole(container), stream)),
+        lambda container, stream: _read_all(container, stream, _Seen(ball_clip), None),
+    ):
+        with open_source(ball_clip) as container, pytest.raises(SourceUnreadable, match="no memory"):
+            short = Short(edited_stream(container, ball_clip))
+            read(container, short)
