@@ -211,18 +211,30 @@ def _work(tasks: Connection, lifeline: Connection, kit: Kit, cores: Sequence[int
     threading.Thread(target=_watch, args=(lifeline,), daemon=True).start()
     os.dup2(sys.stderr.fileno(), 1)  # stdout belongs to the one who called
     try:
-        use_cores(cores)
-        if kit.prepare is not None:
-            kit.prepare()
+        missing = _set_up(kit, cores)
         hands = Hands(kit.memory_bytes, tell=tasks.send, store_url=kit.store_url)
         while True:
             task: Task = tasks.recv()
+            if missing:
+                tasks.send(Outcome(task.job.number, "died", missing))
+                return
             outcome = hands.run(task.job) if task.kind == "run" else hands.plan(task.job)
             tasks.send(outcome)
             if outcome.status == "stopped":
                 return
     except (EOFError, BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
         return  # the parent is gone, or wants us to go
+
+
+def _set_up(kit: Kit, cores: Sequence[int]) -> str:
+    """Get ready; what hindered it in words, which the first task is answered with."""
+    try:
+        use_cores(cores)
+        if kit.prepare is not None:
+            kit.prepare()
+    except (MemoryError, ImportError, OSError) as error:
+        return f"its worker could not start ({str(error) or type(error).__name__})"
+    return ""
 
 
 def _interrupted(*_: Any) -> NoReturn:

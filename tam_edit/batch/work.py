@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 Status = Literal["done", "planned", "failed", "stopped", "died"]
 SAID_NAME = ".said-by-batch.json"
 TOLD_EVERY_S = 0.25
+NO_MEMORY = "not enough memory: take fewer --workers, give less with --memory, or use a larger machine"
+# How OpenCV, torch and the loader of libraries say it.
+SHORT_OF_MEMORY = ("nsufficient memory", "not enough memory", "failed to map segment", "annot allocate memory")
 
 
 @dataclass(frozen=True)
@@ -172,8 +175,7 @@ class Hands:
         except OSError as error:
             outcome = dataclasses.replace(failed, error=f"{error.filename or 'a file'}: {error.strerror or error}")
         except MemoryError:
-            words = "not enough memory: give more with --memory or take fewer --workers"
-            outcome = dataclasses.replace(failed, status="died", error=words)
+            outcome = dataclasses.replace(failed, status="died", error=NO_MEMORY)
         except Exception as error:  # noqa: BLE001 - one job's unforeseen end must not be the others'
             outcome = _unforeseen(failed, error)
         return dataclasses.replace(
@@ -293,17 +295,16 @@ def _outcome(job: Job, status: Status, report: Report, frames: int, size_wh: Seq
 
 
 def _unforeseen(failed: Outcome, error: Exception) -> Outcome:
-    """Our own fault, or a library that ran out of memory: the traceback goes to a file."""
+    """A library that ran out of memory, or our own fault: then the traceback goes to a file."""
+    if any(words in str(error) for words in SHORT_OF_MEMORY):
+        return dataclasses.replace(failed, status="died", error=NO_MEMORY)
     kept = ""
     with contextlib.suppress(OSError):  # where even this cannot be written, the words must do
-        with tempfile.NamedTemporaryFile(
-            "w", prefix="tam-edit-", suffix=".txt", delete=False, encoding="utf-8"
-        ) as file:
+        number, name = tempfile.mkstemp(prefix="tam-edit-", suffix=".txt")
+        with open(number, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write("".join(traceback.format_exception(error)))
-        kept = f", see {file.name}"
-    short_of_memory = "nsufficient memory" in str(error) or "not enough memory" in str(error)  # OpenCV's, torch's
-    words = f"{type(error).__name__}: {error}; an error of tam-edit itself unless memory ran out{kept}"
-    return dataclasses.replace(failed, status="died" if short_of_memory else "failed", error=words)
+        kept = f"; please report it with {name}"
+    return dataclasses.replace(failed, error=f"an error of tam-edit itself ({type(error).__name__}: {error}){kept}")
 
 
 def _make_folder(folder: Path) -> None:
