@@ -69,8 +69,9 @@ class ClassicSegmenter:
         return f"classic/{CLASSIC_SEGMENTER_VERSION}"
 
     def candidates(
-        self, rgb: NDArray[np.uint8], prompt: Prompt, next_rgb: NDArray[np.uint8] | None
+        self, rgb: NDArray[np.uint8], prompt: Prompt, next_rgb: NDArray[np.uint8] | None, most: int = 3
     ) -> tuple[Candidate, ...]:
+        """Masks best first; `most`: so many at most, the fewer the sooner."""
         if prompt.mask is not None:
             from tam_edit.models import classic
 
@@ -81,7 +82,13 @@ class ClassicSegmenter:
                 return (Candidate(mended, 1.0, "mended"),)
         if prompt.boxes:
             return (self._joined(rgb, prompt, next_rgb),)
-        return self._found(rgb, clicked(prompt), prompt.negative, prompt.box, next_rgb)
+        return self._found(rgb, clicked(prompt), prompt.negative, prompt.box, next_rgb, most)
+
+    def prepare(self, rgb: NDArray[np.uint8], next_rgb: NDArray[np.uint8] | None) -> None:
+        """See ahead what clicks on this picture will need; no answer changes."""
+        from tam_edit.models import classic
+
+        classic.look(rgb, next_frame=next_rgb)
 
     def _joined(self, rgb: NDArray[np.uint8], prompt: Prompt, next_rgb: NDArray[np.uint8] | None) -> Candidate:
         """What each box holds, and what points beyond all boxes mean, together."""
@@ -104,6 +111,7 @@ class ClassicSegmenter:
         negative: Sequence[Point],
         box: Box | None,
         next_rgb: NDArray[np.uint8] | None,
+        most: int = 1,
     ) -> tuple[Candidate, ...]:
         from tam_edit.models import classic
 
@@ -113,6 +121,7 @@ class ClassicSegmenter:
             labels=[1] * len(points) + [0] * len(negative),
             box=box,
             next_frame=next_rgb,
+            most=most,
         )
         return tuple(Candidate(item.mask, item.score, item.name) for item in found)
 

@@ -72,6 +72,16 @@ class EmbeddingSegmenter(Protocol):
         ...
 
 
+@runtime_checkable
+class PreparingSegmenter(Protocol):
+    """A segmenter that can look at a picture before anything is said of it."""
+
+    @property
+    def looks_ahead(self) -> bool: ...
+
+    def prepare(self, rgb: NDArray[np.uint8], next_rgb: NDArray[np.uint8] | None) -> None: ...
+
+
 class KeyMask(Protocol):
     """A trusted mask: its digest (None while it must run first) and its pixels."""
 
@@ -186,6 +196,15 @@ def propose(context: Context, frame: int, prompt: Prompt, segmenter: Segmenter) 
         return segmenter.answer(_embedding(context, frame, segmenter), prompt)
     ahead = frame + 1 if segmenter.looks_ahead and frame + 1 in context.shot_of(frame) else None
     return segmenter.candidates(context.rgb(frame), prompt, None if ahead is None else context.rgb(ahead))
+
+
+def look_ahead(context: Context, frame: int, segmenter: Segmenter) -> None:
+    """Do what clicks on a frame will need and what does not depend on them; no answer changes."""
+    if isinstance(segmenter, EmbeddingSegmenter):
+        _embedding(context, frame, segmenter)
+    elif isinstance(segmenter, PreparingSegmenter):
+        ahead = frame + 1 if segmenter.looks_ahead and frame + 1 in context.shot_of(frame) else None
+        segmenter.prepare(context.rgb(frame), None if ahead is None else context.rgb(ahead))
 
 
 def _embedding(context: Context, frame: int, segmenter: EmbeddingSegmenter) -> dict[str, NDArray[Any]]:

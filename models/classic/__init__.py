@@ -5,7 +5,7 @@ from __future__ import annotations
 from tam_edit.models.classic.fill import Filler, FillSettings, fill
 from tam_edit.models.classic.fill_shadow import shadowed
 from tam_edit.models.classic.propagation import propagate
-from tam_edit.models.classic.segmentation import Candidate, candidates, polish, segment
+from tam_edit.models.classic.segmentation import Candidate, candidates, look, polish, segment
 from tam_edit.models.classic.tracker import Tracker, TrackerSettings
 from tam_edit.models.classic.trust import TrustParts
 
@@ -18,6 +18,7 @@ __all__ = [
     "TrustParts",
     "candidates",
     "fill",
+    "look",
     "polish",
     "propagate",
     "segment",

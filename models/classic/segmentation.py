@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import threading
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -65,14 +68,15 @@ def candidates(
     *,
     previous: Bytes | None = None,
     next_frame: Bytes | None = None,
+    most: int = len(_NAMES),
 ) -> tuple[Candidate, ...]:
-    """Three readings of the prompts of different extent, best first.
+    """Three readings of the prompts of different extent, best first; `most`: 1 to 3, the fewer the sooner.
 
     frame RGB uint8 [H, W, 3]; points (x, y) in its pixels; labels 1 (inside) or 0 (outside) for each point, all 1 by
     default; box (x0, y0, x1, y1); previous and next_frame: neighbours in time, whose motion helps.
     Positive points lie inside every mask, negative ones outside. Raises PromptError for prompts that cannot be meant.
     """
-    return _read(frame, points, labels, box, next_frame if next_frame is not None else previous, len(_NAMES))
+    return _read(frame, points, labels, box, next_frame if next_frame is not None else previous, most)
 
 
 def _read(
@@ -132,26 +136,21 @@ def _found(
     count: int,
 ) -> tuple[Candidate, ...]:
     points, labels, box = said
-    small = shrink(frame, GROW_AREA)
-    near = read(frame, small.shape[:2], points, labels, box)
-    work = shrink(frame, WORK_AREA)
-    pair = None
-    if other is not None:
-        pair = (work, np.asarray(cv2.resize(other, work.shape[1::-1], interpolation=cv2.INTER_AREA), np.uint8))
-    scene = Scene.of(small, pair)
+    seen = _look(frame, other)
+    scene, view = seen.scene, seen.view
+    near = read(frame, scene.shape, points, labels, box)
     guesses, priors = hypotheses(scene, near)
     logits, answers = grow(scene, guesses, priors, near.positive, pins(near, scene.shape))
     scores = scoring.predicted(scoring.measures(scene, logits, answers))
     if near.box is not None:
         scores = scores - OBEY_GAIN * _disobedience(logits > 0, near) + _tightness(logits > 0, near.box)
-    fine = read(frame, work.shape[:2], points, labels, box)
-    view = _View.of(work)
+    fine = read(frame, view.picture.shape[:2], points, labels, box)
     found = []
     for chosen, score in _readings(logits, scores)[:count]:
         refined = _refined(view, chosen, fine)
         found.append((_obeyed(_at_full_size(refined, frame), prompts), score))
     order = np.argsort([mask.sum() for mask, _ in found], kind="stable").tolist()
-    names = dict(zip(order, _NAMES if count == len(_NAMES) else ["whole"], strict=True))
+    names = dict(zip(order, _NAMES if count == len(_NAMES) else ("whole", "group")[:count], strict=True))
     return tuple(
         Candidate(mask, float(np.clip(score, 0, 1)), names[index]) for index, (mask, score) in enumerate(found)
     )
@@ -217,6 +216,53 @@ class _View:
     def of(cls, picture: Bytes) -> _View:
         looks = features.describe(picture)
         return cls(picture, features.Scaling.of(looks).apply(looks).reshape(-1, features.COUNT))
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What does not depend on prompts: a picture (with its neighbour in time) at both sizes."""
+
+    scene: Scene
+    view: _View
+
+    @classmethod
+    def of(cls, frame: Bytes, other: Bytes | None) -> _Seen:
+        work = shrink(frame, WORK_AREA)
+        pair = None
+        if other is not None:
+            pair = (work, np.asarray(cv2.resize(other, work.shape[1::-1], interpolation=cv2.INTER_AREA), np.uint8))
+        return cls(Scene.of(shrink(frame, GROW_AREA), pair), _View.of(work))
+
+
+# A person clicks several times on one picture; boxes look at parts of it.
+MOST_SEEN = 3
+_seen: OrderedDict[bytes, _Seen] = OrderedDict()
+_seeing = threading.Lock()
+
+
+def _look(frame: Bytes, other: Bytes | None) -> _Seen:
+    """What is seen in a picture; that of the last few is kept."""
+    name = hashlib.blake2b(repr((frame.shape, other is None)).encode(), digest_size=16)
+    for picture in (frame, other):
+        if picture is not None:
+            name.update(np.ascontiguousarray(picture).data)
+    key = name.digest()
+    with _seeing:
+        found = _seen.get(key)
+    found = found or _Seen.of(frame, other)
+    with _seeing:
+        _seen[key] = found
+        _seen.move_to_end(key)
+        while len(_seen) > MOST_SEEN:
+            _seen.popitem(last=False)
+    return found
+
+
+def look(frame: Bytes, *, next_frame: Bytes | None = None) -> None:
+    """See ahead what prompts on this picture will need, so that their answers come sooner; no answer changes."""
+    check_frame(frame)
+    with single_blas():
+        _look(frame, next_frame)
 
 
 def _refined(view: _View, coarse: Floats, prompts: Prompts) -> Floats:

@@ -218,7 +218,8 @@ class Routes:
         self.studio.changed()
         return JSONResponse(
             {
-                "candidates": [{"name": item.name, "score": round(float(item.score), 3)} for item in found],
+                "candidates": [{"name": item.name, "score": round(float(item.score), 3)} for item in found.candidates],
+                "more": found.more,
                 "map": desk.known.shown[saying.frame].digest,
                 "state": await run_in_threadpool(self.studio.to_json),
             }

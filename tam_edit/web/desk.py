@@ -13,15 +13,16 @@ from tam_edit.digest import digest_of
 from tam_edit.engine.store import EntryLost
 from tam_edit.errors import PromptError, TamEditError
 from tam_edit.masks import LabelMap, Mask
-from tam_edit.pipelines.context import Context, Rgb
+from tam_edit.pipelines.context import Context
 from tam_edit.pipelines.engines import Engines
-from tam_edit.pipelines.keyframes import Candidate, Keyframes, exclusive, key_mask, keyframes
+from tam_edit.pipelines.keyframes import Keyframes, exclusive, key_mask, keyframes, look_ahead
 from tam_edit.pipelines.propagate import Tubes
 from tam_edit.pipelines.recipes import follow
 from tam_edit.pipelines.review import Doubt, doubts
 from tam_edit.saying import Saying, prompt_of
 from tam_edit.script import EditScript, Prompt, StoredMask
 from tam_edit.session import Edit
+from tam_edit.web.asking import Answer, Remembering, SharedContext, remembering
 from tam_edit.web.pictures import Pictures, Strip, map_png
 
 TRACKED, OUTDATED, MARKED = 2, 1, 3
@@ -48,37 +49,6 @@ class Known:
     problem: str = ""
 
 
-class _Remembering:
-    """A segmenter that keeps its last answer: picking another candidate, or keeping one, asks nothing anew."""
-
-    def __init__(self, segmenter: Any) -> None:
-        self._segmenter = segmenter
-        self.frame = -1
-        self._asked = ""
-        self.answer: tuple[Candidate, ...] = ()
-
-    @property
-    def identity(self) -> str:
-        return str(self._segmenter.identity)
-
-    @property
-    def looks_ahead(self) -> bool:
-        return bool(self._segmenter.looks_ahead)
-
-    def candidates(self, rgb: Rgb, prompt: Prompt, next_rgb: Rgb | None) -> tuple[Candidate, ...]:
-        asked = digest_of((self.frame, replace(prompt, candidate=0)))
-        if asked != self._asked:
-            self.answer = tuple(self._segmenter.candidates(rgb, prompt, next_rgb))
-            self._asked = asked
-        return self.answer
-
-    def prepare(self, rgb: Rgb) -> None:
-        """Do ahead what depends on the picture only, where the engine can."""
-        ahead = getattr(self._segmenter, "prepare", None)
-        if ahead is not None:
-            ahead(rgb)
-
-
 class Desk:
     """One Edit with its pictures open. Safe to use from many threads; `refresh` is called from one of them."""
 
@@ -89,12 +59,16 @@ class Desk:
         self.pictures = Pictures(self.source)
         self.strip = Strip(self.source)
         self.known = Known()
-        self._clicks = edit.bench.context(edit.bench.runner(dry=False))
+        self._clicks = SharedContext.of(edit)
+        self._ahead = self._clicks.beside(edit)
         self._clicking = threading.Lock()
+        self._preparing = threading.Lock()
+        self._rested: int | None = None  # the frame to be looked at ahead next
+        self._looking = -1  # the one that is looked at now
         self._loading = threading.Lock()
         self._asking = threading.Lock()  # for engines, which are made anew only when settings change
         self._engines: tuple[Any, Engines] | None = None
-        self._segmenter: _Remembering | None = None
+        self._segmenter: Remembering | None = None
         self.counted: dict[str, list[int]] = {}  # pixels of each label, by a map's digest
 
     def close(self) -> None:
@@ -102,6 +76,8 @@ class Desk:
         self.pictures.close()
         with self._clicking:
             self._clicks.__exit__()
+        with self._preparing:
+            self._ahead.__exit__()
 
     # What is known
 
@@ -206,41 +182,49 @@ class Desk:
                 self._segmenter = None
             return self._engines[1]
 
-    def _remembering(self) -> _Remembering:
+    def _remembering(self) -> Remembering:
         engines = self.engines()
         if self._segmenter is None:
-            self._segmenter = _Remembering(engines.segmenter)
+            self._segmenter = remembering(engines.segmenter)
         return self._segmenter
 
     # Saying where objects are
 
-    def say(self, name: str, saying: Saying) -> tuple[Candidate, ...]:
-        """Keep what is said of an object on a frame, and show its mask at once; return what else it could mean.
+    def say(self, name: str, saying: Saying) -> Answer:
+        """Keep what is said of an object on a frame, and show its mask at once; return what it could mean.
 
         Unlike Edit.mark it waits for no run: the segment stage and the script may change while a run goes on with the
         script that it began with. Raises PromptError, MaskEmpty.
         """
+        if self._looking == saying.frame:
+            with self._preparing:  # it is being looked at: to look once more beside would take longer
+                pass
         with self._clicking:
             prompt = self._prompt(name, saying)
             segmenter = self._remembering()
             segmenter.frame = saying.frame
             mask = key_mask(self._clicks, name, saying.frame, prompt, segmenter).load()
-            answer = segmenter.answer if prompt.mask is None and not prompt.absent else ()
+            answer = segmenter.answer_to(prompt) if prompt.mask is None and not prompt.absent else Answer()
             self.edit.bench.change(lambda script: script.marked(name, saying.frame, prompt))
         self._show_at_once(name, saying.frame, mask)
         return answer
 
     def prepare(self, frame: int) -> None:
-        """A person rests on a frame: decode it for clicks, and let the engine look at it ahead."""
-        if not self._clicking.acquire(blocking=False):
-            return  # a click is being answered: that matters more
-        try:
-            rgb = self._clicks.rgb(frame)
-            if frame + 1 < self.source.frames:
-                self._clicks.rgb(frame + 1)
-            self._remembering().prepare(rgb)
-        finally:
-            self._clicking.release()
+        """A person rests on a frame: decode it for clicks, and let the engine look at it ahead.
+
+        One at a time; of those asked for meanwhile only the last one is looked at.
+        """
+        self._rested = frame
+        while self._rested is not None and self._preparing.acquire(blocking=False):
+            try:
+                frame, self._rested = self._rested, None
+                self._looking = frame
+                for near in range(frame, min(frame + 2, self.source.frames)):
+                    self._ahead.rgb(near)
+                look_ahead(self._ahead, frame, self.engines().segmenter)
+            finally:
+                self._looking = -1
+                self._preparing.release()
 
     def _prompt(self, name: str, saying: Saying) -> Prompt:
         """As said; a correction by clicks takes the mask shown now as the one that it mends."""

@@ -183,7 +183,13 @@ def test_pictures_are_exact_and_kept(page: Page, client: httpx.Client) -> None:
 def test_the_whole_job(page: Page, client: httpx.Client) -> None:
     began = client.get("/api/state").json()
     answer = said(client, "/api/say", object="disc", frame=0, points=[[40, 60]])
-    assert len(answer["candidates"]) >= 2
+    assert len(answer["candidates"]) == 1 and answer["more"], "the best one alone, to be soon"
+    best = label_map(client, 0)
+    other = said(client, "/api/say", object="disc", frame=0, points=[[40, 60]], candidate=1)
+    assert len(other["candidates"]) == 3 and not other["more"]
+    assert not np.array_equal(label_map(client, 0), best)
+    answer = said(client, "/api/say", object="disc", frame=0, points=[[40, 60]])
+    assert np.array_equal(label_map(client, 0), best)
     assert answer["state"]["revision"] != began["revision"]
     first = label_map(client, 0)
     assert first[60, 40] == 1

@@ -93,7 +93,7 @@ const app = {
   pick() {
     const now = app.prompt();
     if (!now || now.kind !== "clicks") return app.say("Click first; then other readings of the clicks can be picked.");
-    const count = app.candidates.length || 3;
+    const count = app.moreCandidates ? 3 : app.candidates.length || 3;
     return app.tell({ points: now.points, negative: now.negative, box: now.box, candidate: (now.candidate + 1) % count });
   },
   absent() {
@@ -181,6 +181,7 @@ async function sendSaying({ object, frame, said }) {
   const answer = await post("/api/say", { object, frame, ...said });
   app.drafts = app.drafts.filter((name) => name !== object);
   app.candidates = answer.candidates;
+  app.moreCandidates = answer.more;
   took(answer.state);
   if (!app.track) await loadTrack();
   else { app.track.maps[frame] = answer.map; app.track.states = app.track.states.slice(0, frame) + "3" + app.track.states.slice(frame + 1); }
