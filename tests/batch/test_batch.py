@@ -141,7 +141,7 @@ def test_a_script_can_be_lent_to_another_clip(folders: list[Path], tmp_path: Pat
 
 def test_every_effect_is_made_and_planned(folders: list[Path], tmp_path: Path) -> None:
     Image.new("RGB", (8, 8), (9, 99, 9)).save(tmp_path / "sign.png")
-    Edit.open(folders[0]).set_effects([Alter(Pixelated()), Replace("../sign.png", Choice(("ball",)))])
+    Edit.open(folders[0]).set_effects([Alter(Pixelated()), Replace(str(tmp_path / "sign.png"), Choice(("ball",)))])
     looks = {"background": str(tmp_path / "sign.png"), "fit": "tile", "offset": (3.0, 4.0), "grain": "auto"}
     cases: list[tuple[str, dict[str, Any]]] = [
         ("remove", {"crf": 20}),
@@ -160,7 +160,10 @@ def test_every_effect_is_made_and_planned(folders: list[Path], tmp_path: Path) -
         ending = ".webm" if options.get("background") == "transparent" else ending
         jobs.append(job(number, folders[0], effect=effect, options=options, output=str(tmp_path / f"{number}{ending}")))
     assert {effect for effect, _ in cases} == set(EFFECTS)
-    assert set(states(done(jobs, dry=True))) == {"planned"}
+    planned = done(jobs, dry=True)
+    assert set(states(planned)) == {"planned"}, str(
+        [item["error"] for item in planned.to_json()["jobs"] if item["error"]]
+    )
     made = done(jobs)
     assert set(states(made)) == {"done"}, [item["error"] for item in made.to_json()["jobs"]]
     assert set(states(done(jobs))) == {"unchanged"}
