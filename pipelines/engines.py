@@ -31,8 +31,8 @@ TRACKERS = ("classic", "xmem")
 INPAINTERS = ("classic", "e2fgvi", "e2fgvi-hq")
 
 CLASSIC_SEGMENTER_VERSION = 3
-CLASSIC_TRACKER_VERSION = 2
-CLASSIC_FILLER_VERSION = 2
+CLASSIC_TRACKER_VERSION = 3
+CLASSIC_FILLER_VERSION = 3
 
 
 # From the thresholds at which SAM's own mask generator keeps a mask (predicted IoU .88, stability .95; a tracked object

@@ -175,11 +175,11 @@ def true_flow(before: Picture, after: Picture) -> NDArray[np.float32]:
     """
     import cv2
 
+    from tam_edit.models.classic.flow import between
+
     _same_size(before, after)
-    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    greys = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (before, after)]
-    flow: NDArray[np.float32] = search.calc(greys[0], greys[1], None)
-    return flow
+    greys = [np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8) for picture in (before, after)]
+    return between(greys[0], greys[1])
 
 
 def finite_mean(values: Sequence[float]) -> float:

@@ -84,11 +84,13 @@ def structure_kept(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> float
     """
     import cv2
 
+    from tam_edit.models.classic.flow import between
+
     greys = [cv2.GaussianBlur(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), (0, 0), 1.5) for rgb in (before, after)]
     if min(greys[0].shape) < 16:  # too small for flow: compare as they are
         moved = greys[0]
     else:
-        flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(greys[1], greys[0], None)  # type: ignore[attr-defined]
+        flow = between(np.asarray(greys[1], np.uint8), np.asarray(greys[0], np.uint8))
         rows, columns = np.mgrid[: greys[0].shape[0], : greys[0].shape[1]].astype(np.float32)
         moved = cv2.remap(
             greys[0], columns + flow[..., 0], rows + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE

@@ -293,7 +293,7 @@ class Edit:
             if frames is not None and frames.stop > context.source.frames:
                 raise UsageError(f"frames {frames}: the clip has {context.source.frames} frames")
             found = tubes(context, self.bench.effective, engines, frames)
-            keep_trust(self.bench, found)
+            keep_trust(self.bench, context, found)
             return mask_tube(context, found, names, objects)
 
         return self.bench.run("track", work)

@@ -11,6 +11,7 @@ from tam_edit.project import write_whole
 from tam_edit.workbench import Workbench
 
 if TYPE_CHECKING:
+    from tam_edit.pipelines.context import Context
     from tam_edit.pipelines.propagate import Tubes
 
 TRUST_FILE = "trust.json"
@@ -36,12 +37,13 @@ def trust_by_object(found: Tubes, names: Sequence[str]) -> ByObject:
     }
 
 
-def keep_trust(bench: Workbench, found: Tubes) -> None:
+def keep_trust(bench: Workbench, context: Context, found: Tubes) -> None:
     """Tell the run's report how far the masks can be believed, and write it whole beside a project's script."""
     from tam_edit.pipelines.review import USUAL_THRESHOLD
 
     trust = trust_by_object(found, bench.script.names)
-    bench.facts["trust"] = {name: _summary(frames, USUAL_THRESHOLD) for name, frames in trust.items() if frames}
+    ledger = context.runner.ledger
+    ledger.facts["trust"] = {name: _summary(frames, USUAL_THRESHOLD) for name, frames in trust.items() if frames}
     if bench.project is not None:
         whole = {"threshold": USUAL_THRESHOLD, "objects": trust}
         write_whole(bench.project.folder / TRUST_FILE, (_lines(whole) + "\n").encode())

@@ -66,7 +66,6 @@ class Workbench:
         self.engine_options = engine_options
         self.report: Report | None = None
         self.overrides: dict[str, Any] = {}
-        self.facts: dict[str, Any] = {}  # what this run's report tells besides
         self._script = script
         self._within = threading.RLock()
 
@@ -112,7 +111,6 @@ class Workbench:
         """Run work under the project's lock and leave a report, also of a run that failed."""
         with self._within, self._alone():
             began = time.perf_counter()
-            self.facts = {}
             runner = self.runner(dry=False)
             names: Mapping[str, str] = {}
             error: TamEditError | None = None
@@ -142,7 +140,7 @@ class Workbench:
                     peak_rss_bytes=peak_rss_bytes(),
                     warnings=runner.ledger.warnings,
                     error=None if error is None else str(error),
-                    facts={**self.facts, **runner.ledger.facts},
+                    facts=runner.ledger.facts,
                 )
                 if keep and self.project is not None:
                     with contextlib.suppress(TamEditError):  # a full disk must not hide the run's own error

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tam_edit.models.classic.fill_membrane import Bools, Floats, membrane, squared
 from tam_edit.models.classic.fill_scene import Scene, fitted_camera, grid, inside, moved, shrunk
+from tam_edit.models.classic.flow import between
 
 Pixel = TypeVar("Pixel", bound=np.generic)
 
@@ -86,7 +87,7 @@ def registered(scene: Scene, index: int, frame: int, box: Box) -> tuple[Floats, 
     calm_there = cv2.remap(there.calm.astype(np.uint8), far[..., 0], far[..., 1], cv2.INTER_NEAREST) > 0
     away = box.cut(here.away)
     target = np.where(away <= 1, grey, box.cut(here.grey))
-    flow = scene.flow_between(np.ascontiguousarray(target), np.ascontiguousarray(grey))
+    flow = between(target, grey)
     end = base - np.array([box.x0, box.y0], np.float32) + flow
     fetched = cv2.remap(grey, end[..., 0], end[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     difference = cv2.absdiff(fetched, target).astype(np.float32)

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tam_edit.models.classic import flow
 from tam_edit.models.classic.fill_membrane import Bools, Floats, membrane, squared
 
 Rgb = NDArray[np.uint8]
@@ -82,7 +83,6 @@ class Scene:
         self._pairs: Recent[tuple[Step, Step]] = Recent(limit)
         self._walks: Recent[Matrix] = Recent(4096)
         self._jumps: Recent[Matrix] = Recent(4096)
-        self._own = threading.local()
         self.size_wh = (0, 0)  # of the picture
         self.work_wh = (0, 0)  # of the small frames
 
@@ -121,14 +121,6 @@ class Scene:
         grey = np.where(near, np.clip(np.rint(smooth), 0, 255), grey).astype(np.uint8)
         return Small(rgb, grey, mask, away, away > self._guard_px, away > FLOW_GUARD_PX)
 
-    def flow_between(self, first: NDArray[np.uint8], second: NDArray[np.uint8]) -> Floats:
-        """Dense inverse search (Kroeger et al. 2016) from first to second: float32 [h, w, 2]."""
-        if min(first.shape) < 12:
-            return np.zeros((*first.shape, 2), np.float32)
-        if not hasattr(self._own, "dis"):  # one for each thread: it keeps its pyramids between calls
-            self._own.dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-        return np.asarray(self._own.dis.calc(first, second, None), np.float32)
-
     def step(self, index: int, direction: int) -> Step:
         """Motion from frame index to index + direction (1 or -1)."""
         if direction > 0:
@@ -137,8 +129,8 @@ class Scene:
 
     def _measure(self, index: int) -> tuple[Step, Step]:
         here, there = self.small(index), self.small(index + 1)
-        forward = self.flow_between(here.grey, there.grey)
-        backward = self.flow_between(there.grey, here.grey)
+        forward = flow.between(here.grey, there.grey)
+        backward = flow.between(there.grey, here.grey)
         ahead, back = _measured(forward, backward, here, there), _measured(backward, forward, there, here)
         points = _picked(ahead, here.grey)
         camera = fitted_camera(points, points + _at(forward, points))
@@ -182,7 +174,7 @@ class Scene:
         back = cv2.WARP_INVERSE_MAP
         grey = cv2.warpPerspective(there.grey, chained, self.work_wh, flags=cv2.INTER_LINEAR | back)
         calm = cv2.warpPerspective(there.calm.astype(np.uint8), chained, self.work_wh, flags=cv2.INTER_NEAREST | back)
-        forward, backward = self.flow_between(here.grey, grey), self.flow_between(grey, here.grey)
+        forward, backward = flow.between(here.grey, grey), flow.between(grey, here.grey)
         height, width = grey.shape
         base = grid(height, width)
         end = base + forward

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
 import cv2
 import numpy as np
@@ -13,17 +12,27 @@ Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 
 
-@lru_cache(maxsize=1)
-def _engine() -> Any:
-    return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)  # type: ignore[attr-defined]
+# OpenCV's search reads beyond pictures that are smaller than its pyramid, and takes the process with it.
+_LEAST_SIDE_PX = 40
 
 
-def between(source: Bytes, target: Bytes) -> Floats:
+def between(source: Bytes, target: Bytes, *, fast: bool = False) -> Floats:
     """Flow that says where each pixel of source lies in target: float32 [H, W, 2] in px, x first.
 
-    Both grey uint8 [H, W]. Source: Kroeger et al., "Fast Optical Flow using Dense Inverse Search", ECCV 2016.
+    Both grey uint8 [H, W], of any size; fast: OpenCV's preset of that name, else the medium one.
+    Source: Kroeger et al., "Fast Optical Flow using Dense Inverse Search", ECCV 2016.
     """
-    return np.asarray(_engine().calc(np.ascontiguousarray(source), np.ascontiguousarray(target), None), np.float32)
+    height, width = source.shape
+    below, beside = max(0, _LEAST_SIDE_PX - height), max(0, _LEAST_SIDE_PX - width)
+    if below or beside:
+        source, target = (
+            np.asarray(cv2.copyMakeBorder(grey, 0, below, 0, beside, cv2.BORDER_REPLICATE), np.uint8)
+            for grey in (source, target)
+        )
+    # A new one each time: one that has seen pictures of another size answers differently, and making it costs nothing.
+    engine = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST if fast else cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    found = engine.calc(np.ascontiguousarray(source), np.ascontiguousarray(target), None)
+    return np.asarray(found[:height, :width], np.float32)
 
 
 @lru_cache(maxsize=8)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tam_edit.models.classic import flow
 from tam_edit.models.matting.contour import Bools, Floats
 
 FLOW_AREA = 480 * 270
@@ -17,9 +17,6 @@ FLOW_AREA = 480 * 270
 
 AGREES_PX = 3.0
 """Neighbours whose contour lies this far off count half."""
-
-LEAST_SIDE_PX = 40
-"""Smaller parts are continued at their edges: on sides below 32 px OpenCV's flow reads beyond the picture."""
 
 
 @dataclass(frozen=True)
@@ -59,20 +56,15 @@ def motions(
     height, width = mask_here.shape
     factor = max(1.0, (height * width / FLOW_AREA) ** 0.5)
     size = (max(1, round(width / factor)), max(1, round(height / factor)))
-    first, second = (_filled_up(cv2.resize(grey, size, interpolation=cv2.INTER_AREA)) for grey in (here, there))
-    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-    ahead = np.asarray(dis.calc(first, second, None)[: size[1], : size[0]], np.float32)
-    back = np.asarray(dis.calc(second, first, None)[: size[1], : size[0]], np.float32)
+    first, second = (
+        np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.uint8) for grey in (here, there)
+    )
+    ahead, back = flow.between(first, second, fast=True), flow.between(second, first, fast=True)
     radius = max(2, round(1.5 * band_px / factor))
     return (
         _of_object(ahead, back, mask_here, radius, at_xy),
         _of_object(back, ahead, mask_there, radius, at_xy),
     )
-
-
-def _filled_up(grey: NDArray[Any]) -> NDArray[np.uint8]:
-    below, beside = max(0, LEAST_SIDE_PX - grey.shape[0]), max(0, LEAST_SIDE_PX - grey.shape[1])
-    return np.asarray(cv2.copyMakeBorder(grey, 0, below, 0, beside, cv2.BORDER_REPLICATE), np.uint8)
 
 
 def _of_object(flow: Floats, reverse: Floats, mask: Bools, radius: int, at_xy: tuple[int, int]) -> Motion:
