@@ -16,7 +16,7 @@ Bools = NDArray[np.bool_]
 EXTENTS = (0.004, 0.01, 0.025, 0.06, 0.12, 0.2)  # first guesses, as shares of the picture
 BOX_FILLS = (0.25, 0.4, 0.55, 0.7, 0.85)  # first guesses, as shares of a box
 # log odds that the prompts themselves give
-BOX_GAIN = 0.5
+BOX_GAIN = 0.25
 SPACE_GAIN = 1.0  # beside the points
 MOTION_GAIN = 2.0  # of what moves like the points
 LEAST_MOTION = 0.7  # of the points against the background, over the mean

@@ -28,7 +28,7 @@ Bools = NDArray[np.bool_]
 
 GROW_AREA = 214 * 120  # pixels at which regions grow
 WORK_AREA = 427 * 240  # pixels at which the result is refined
-BOX_MARGIN = 0.4  # of its size, looked at around a box
+BOX_MARGIN = 0.2  # of its size, looked at around a box
 # what a region's score loses
 TIGHT_GAIN = 0.5  # where its own box is smaller than the given one
 OBEY_GAIN = 0.5  # where, with a box, the surroundings of points are on the wrong side
