@@ -149,6 +149,8 @@ def _read_mask(path: Path) -> NDArray[Any]:
     from PIL import Image, UnidentifiedImageError
 
     try:
+        if Path(path).exists() and not Path(path).is_file():
+            raise ValueError("it is no file")  # a pipe would be waited for
         with Image.open(path) as picture:
             if picture.mode in ("RGBA", "LA", "PA"):
                 pixels = np.asarray(picture.convert("RGBA"))

@@ -43,6 +43,8 @@ class JobsFile:
 def read_jobs(path: Path) -> JobsFile:
     """Read and check a jobs file and expand its patterns. Raises ScriptError naming line and key of a mistake."""
     try:
+        if path.exists() and not path.is_file():
+            raise ScriptError(f"{path}: cannot be read: it is no file: name the jobs file")
         if path.is_file() and path.stat().st_size > MOST_BYTES:
             raise ScriptError(f"{path}: larger than {MOST_BYTES >> 20} MiB: this is no jobs file")
         text = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")

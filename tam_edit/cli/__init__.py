@@ -103,6 +103,9 @@ def main() -> NoReturn:
         _fail(wants_json, status, STOPPED)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has gone: nobody is left to be told
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        named = error.filename if isinstance(error.filename, str) else "a file"
+        _fail(wants_json, status, f"{named}: {error.strerror or error}: check the name, its rights and the disk")
     except Exception as error:  # noqa: BLE001 - the outermost boundary: a person is told where to find the rest
         # Up to Python 3.11 an interrupt that comes while a class is made is wrapped in a RuntimeError.
         interrupted = isinstance(error.__cause__, KeyboardInterrupt)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from pathlib import Path
 
-from tam_edit.errors import ClipEmpty, SourceMissing, SourceUnreadable
-from tam_edit.media.opening import PICTURE_SUFFIXES
+from tam_edit.errors import ClipEmpty, SourceUnreadable
+from tam_edit.media.opening import PICTURE_SUFFIXES, check_readable
 
 BLOCK_BYTES = 1 << 20
 
@@ -18,12 +19,12 @@ def digest_source(path: str | Path) -> str:
     Raises SourceMissing, SourceUnreadable, ClipEmpty (a folder without pictures).
     """
     place = Path(path)
-    if not place.exists():
-        raise SourceMissing(f"{place}: there is no such file or folder; put it back, or name where it is now")
+    check_readable(place)
     digest = hashlib.blake2b(digest_size=32)
     if place.is_dir():
         for picture in list_pictures(place):
-            digest.update(f"{len(picture.name.encode())}:{picture.name}:{picture.stat().st_size}:".encode())
+            name = os.fsencode(picture.name)  # which may be no text
+            digest.update(b"%d:%b:%d:" % (len(name), name, picture.stat().st_size))
             _feed(digest, picture)
     else:
         _feed(digest, place)
@@ -32,11 +33,14 @@ def digest_source(path: str | Path) -> str:
 
 def list_pictures(folder: Path) -> list[Path]:
     """The pictures of a folder in natural order (frame2 before frame10), hidden files left out. Raises ClipEmpty."""
-    found = [
-        entry
-        for entry in folder.iterdir()
-        if entry.suffix.lower() in PICTURE_SUFFIXES and not entry.name.startswith(".") and entry.is_file()
-    ]
+    try:
+        found = [
+            entry
+            for entry in folder.iterdir()
+            if entry.suffix.lower() in PICTURE_SUFFIXES and not entry.name.startswith(".") and entry.is_file()
+        ]
+    except OSError as error:
+        raise SourceUnreadable(f"{folder}: cannot be read ({error.strerror}); check its rights") from error
     if not found:
         kinds = ", ".join(sorted(PICTURE_SUFFIXES))
         raise ClipEmpty(f"{folder}: the folder holds no pictures ({kinds}); name the folder that holds the frames")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 import av
@@ -23,10 +25,10 @@ PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp",
 def open_source(path: str | Path) -> InputContainer:
     """Open a file for demuxing. Raises SourceMissing, SourceUnreadable, ClipEmpty, ClipTruncated."""
     place = Path(path)
-    if not place.exists():
-        raise SourceMissing(f"{place}: there is no such file; put it back, or name where it is now")
+    check_readable(place)
     try:
-        return av.open(str(place), mode="r", metadata_errors="replace")
+        # A whole path: FFmpeg would take what is before a colon for a protocol.
+        return av.open(os.path.abspath(place), mode="r", metadata_errors="replace")
     except PermissionError as error:
         raise SourceUnreadable(f"{place}: no permission to read it; change its rights (chmod +r)") from error
     except av.error.EOFError as error:
@@ -40,6 +42,25 @@ def open_source(path: str | Path) -> InputContainer:
                 "no frame of it could be read. Get a whole copy"
             ) from error
         raise SourceUnreadable(f"{place}: not a video that FFmpeg can open ({describe(error)}){hint(place)}") from error
+
+
+def check_readable(place: Path) -> None:
+    """Refuse what is no file and no folder: a device never ends, a pipe waits.
+
+    Raises SourceMissing, SourceUnreadable.
+    """
+    try:
+        mode = place.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+        raise SourceMissing(
+            f"{place}: there is no such file or folder; put it back, or name where it is now"
+        ) from error
+    except OSError as error:
+        raise SourceUnreadable(
+            f"{place}: cannot be looked at ({error.strerror}); check the name and its rights"
+        ) from error
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise SourceUnreadable(f"{place}: is a device or a pipe; name a file, or a folder of pictures")
 
 
 def describe(error: Exception) -> str:

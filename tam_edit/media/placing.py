@@ -9,19 +9,22 @@ import platform
 import re
 import secrets
 import shutil
+import stat
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 from tam_edit.errors import OutputIsSource, OutputUnwritable, TamEditError
 
+MOST_STEM_BYTES = 150
+
 
 def is_same_file(one: str | Path, other: str | Path) -> bool:
     """Both names lead to one file or folder, also through links."""
-    first, second = Path(one), Path(other)
-    if first.exists() and second.exists():
-        return first.samefile(second)
-    return first.resolve() == second.resolve()
+    try:
+        return os.path.samefile(one, other)
+    except (OSError, ValueError):  # one of them is not there, or cannot be: told where it is used
+        return os.path.realpath(one) == os.path.realpath(other)
 
 
 def check_destination(destination: str | Path, source_path: str | Path | None) -> None:
@@ -36,6 +39,16 @@ def check_destination(destination: str | Path, source_path: str | Path | None) -
     ):
         raise OutputIsSource(f"{place}: lies in the folder of the clip's pictures; write the result elsewhere")
     folder = place.parent
+    try:
+        mode = place.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        mode = 0
+    except OSError as error:
+        raise unwritable(place, error) from error
+    except ValueError as error:
+        raise OutputUnwritable(f"{str(place)!r}: no name for a file; choose another one") from error
+    if mode and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise OutputUnwritable(f"{place}: is a device or a pipe and would be replaced; name a file")
     if not folder.is_dir():
         raise OutputUnwritable(f"{folder}: there is no such folder; make it first (mkdir -p {folder})")
     if not os.access(folder, os.W_OK | os.X_OK):
@@ -48,9 +61,9 @@ def placed(destination: str | Path) -> Iterator[Path]:
 
     On any error nothing stays. Raises OutputUnwritable for errors of the disk (no room, no permission).
     """
-    place = Path(destination)
+    place = Path(os.path.abspath(destination))  # a whole path: FFmpeg takes what is before a colon for a protocol
     _clear_dead(place)
-    hidden = place.with_name(f".{place.stem}.{_owner()}-{secrets.token_hex(4)}.part{place.suffix}")
+    hidden = place.with_name(f".{_short_stem(place)}.{_owner()}-{secrets.token_hex(4)}.part{place.suffix}")
     try:
         yield hidden
         inner = [entry for entry in hidden.iterdir() if entry.is_file()] if hidden.is_dir() else []
@@ -72,6 +85,12 @@ def placed(destination: str | Path) -> Iterator[Path]:
         raise
 
 
+def _short_stem(place: Path) -> str:
+    """The name without its ending, or what stands for it where the hidden name would be longer than a name may be."""
+    name = os.fsencode(place.stem)
+    return place.stem if len(name) <= MOST_STEM_BYTES else f"{zlib.crc32(name):08x}"
+
+
 def _owner() -> str:
     """This process, on this machine."""
     return f"{zlib.crc32(platform.node().encode()):08x}-{os.getpid()}"
@@ -80,7 +99,9 @@ def _owner() -> str:
 def _clear_dead(place: Path) -> None:
     """Remove what processes of this machine that were killed have left of the same result."""
     node = _owner().split("-")[0]
-    left = re.compile(re.escape(f".{place.stem}.{node}-") + r"(\d+)-[0-9a-f]{8}\.part" + re.escape(place.suffix))
+    left = re.compile(
+        re.escape(f".{_short_stem(place)}.{node}-") + r"(\d+)-[0-9a-f]{8}\.part" + re.escape(place.suffix)
+    )
     for entry in place.parent.iterdir():
         found = left.fullmatch(entry.name)
         if found and not _lives(int(found[1])):

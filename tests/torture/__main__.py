@@ -24,6 +24,7 @@ def main() -> int:
     parser.add_argument("--scale", type=float, default=scale_given(), help="share of the full counts (TORTURE_SCALE)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", metavar="TOPIC#NUMBER", help="repeat one attempt")
+    parser.add_argument("--all", action="store_true", help="tell what every attempt said, not only what broke")
     parser.add_argument("--write", type=Path, metavar="PAGE", help="put the table into this page")
     given = parser.parse_args()
     wrong = [name for name in given.topics if name not in TOPICS]
@@ -39,7 +40,15 @@ def main() -> int:
             return int(verdict.kind in BROKEN)
         for name in given.topics or TOPICS:
             print(f"{TOPICS[name].title} ...", file=sys.stderr, flush=True)
-            rows.append(run(name, folder, list(range(count(TOPICS[name], given.scale))), given.seed, told))
+            rows.append(
+                run(
+                    name,
+                    folder,
+                    list(range(count(TOPICS[name], given.scale))),
+                    given.seed,
+                    everything if given.all else told,
+                )
+            )
     text = table(rows)
     minutes = (time.monotonic() - began) / 60
     text = f"{text}\nOn {machine()}, seed {given.seed}, {minutes:.0f} minutes, {time.strftime('%Y-%m-%d')}.\n"
@@ -52,6 +61,10 @@ def main() -> int:
 def told(verdict: Verdict) -> None:
     if verdict.kind in (*BROKEN, "skipped"):
         print(in_words([verdict]), file=sys.stderr, flush=True)
+
+
+def everything(verdict: Verdict) -> None:
+    print(in_words([verdict]), file=sys.stderr, flush=True)
 
 
 def machine() -> str:

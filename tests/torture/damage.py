@@ -139,7 +139,9 @@ def changed_tree(tree: Any, rng: random.Random) -> Any:
         return rng.choice(STRANGE)
     holder, key = rng.choice(places)
     action = rng.random()
-    if action < 0.6:
+    if action < 0.3:
+        holder[key] = another(holder[key], rng)
+    elif action < 0.6:
         holder[key] = rng.choice(STRANGE)
     elif action < 0.75:
         del holder[key]
@@ -151,6 +153,32 @@ def changed_tree(tree: Any, rng: random.Random) -> Any:
     else:
         holder.extend([holder[key]] * rng.choice([1, 300]))
     return tree
+
+
+def another(value: Any, rng: random.Random) -> Any:
+    """Another value of the same kind: what a person might write, and what is not refused at first sight."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float):
+        return value + rng.choice([-1, 1, 3, 5, 0.5, -30, 30, 60, 1000])
+    if isinstance(value, str):
+        return rng.choice(
+            [
+                "ball",
+                "corner",
+                "remove",
+                "replace",
+                "classic",
+                "never",
+                "always",
+                "/dev/zero",
+                value[:-1],
+                "../" + value,
+            ]
+        )
+    if isinstance(value, list):
+        return rng.choice([value[::-1], value + value, value[:-1]])
+    return {}
 
 
 def _keys(holder: Any) -> Any:

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 from tests.torture import damage, material
-from tests.torture.box import Called, Ended, call
+from tests.torture.box import Ended, call
 
 MOST_MEMORY_BYTES = 8 << 30
 
@@ -194,12 +194,11 @@ def hostile_name(folder: Path, rng: random.Random, number: int | None = None) ->
     if number % 2 == 0:  # half of them by absolute paths
         clip, place, output = (folder / path for path in (clip, place, output))
     guard = ("--",) if name.startswith("-") and number % 2 else ()
-    called = Called(0, "", "", "")
     for words in (
         ("new", *guard, clip, place),
-        ("mark", "--object", name, "--box", material.BOX, *guard, place),
-        ("mark", "--object", name, "--frame", 9, "--point", "20,15", "--not", "80,50", *guard, place),
-        ("track", "--object", name, *guard, place),
+        ("mark", "--object", "ball", "--box", material.BOX, *guard, place),
+        ("mark", "--object", "ball", "--frame", 9, "--point", "20,15", "--not", "80,50", *guard, place),
+        ("track", *guard, place),
         ("plan", *guard, place, "remove"),
         ("remove", f"--output={output}", *guard, place),
         ("export", "--format", "coco", f"--output={output.with_suffix('.json')}", *guard, place),
@@ -212,7 +211,13 @@ def hostile_name(folder: Path, rng: random.Random, number: int | None = None) ->
             words_said = f"{name!r}: {words[0]}: {called.said}"
             ended = called.broken() or called.ended()
             return ended[0], words_said, ended[2]
-    return material.left_over(folder) or material.wrong_bytes(folder, output) or by_batch(folder, name, output)
+    # An object's name has rules of its own; whether it is taken or not, the project stays one.
+    named = call("mark", f"--object={name}", "--frame", 3, "--point", "15,15", *guard, place)
+    if wrong := named.broken() or material.left_over(folder) or material.wrong_bytes(folder, output):
+        return wrong
+    if named.status == 0:
+        call("undo", *guard, place)
+    return by_batch(folder, name)
 
 
 def _background(folder: Path, name: str) -> Path:
@@ -226,7 +231,7 @@ def _background(folder: Path, name: str) -> Path:
     return path
 
 
-def by_batch(folder: Path, name: str, output: Path) -> Ended:
+def by_batch(folder: Path, name: str) -> Ended:
     """The same project named in a jobs file."""
     from tam_edit.batch import running
     from tests.batch.support import Hand

@@ -8,6 +8,7 @@ import os
 import random
 import resource
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -83,6 +84,7 @@ def mounted_read_only(folder: Path, rng: random.Random) -> Ended:
         return "skipped", f"no mounts are allowed here: {error}", "no mounts"
     os.chdir("/")
     os.chdir(folder)
+    tempfile.tempdir = "/tmp"
     with contextlib.suppress(OSError):
         (folder / "can I write").touch()
         return "broken test", "the mount is not read-only", ""

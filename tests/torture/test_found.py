@@ -111,3 +111,52 @@ def test_a_frame_that_memory_is_short_for_is_never_left_out(ball_clip: Path) -> 
         with open_source(ball_clip) as container, pytest.raises(SourceUnreadable, match="no memory"):
             short = Short(edited_stream(container, ball_clip))
             read(container, short)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("remove", "PIPE", "-o", "out.mp4"),
+        ("remove", "/dev/zero", "-o", "out.mp4"),
+        ("remove", "CLIP", "-o", "PIPE"),
+        ("remove", "CLIP", "-o", "/dev/null"),
+        ("remove", "l" * 300 + ".mp4", "-o", "out.mp4"),
+        ("remove", "CLIP", "-o", "l" * 300 + ".mp4"),
+        ("replace", "CLIP", "-o", "out.mp4", "--background", "PIPE"),
+        ("batch", "/dev/zero"),
+        ("batch", "PIPE"),
+        ("track", "l" * 300),
+    ],
+)
+def test_what_is_no_file_and_names_that_none_can_have(
+    words: tuple[str, ...],
+    ball_clip: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    quick_engines: None,
+) -> None:
+    """A pipe was waited for, /dev/zero read without end, /dev/null replaced by root."""
+    os.mkfifo(tmp_path / "pipe.mp4")
+    named = {"PIPE": str(tmp_path / "pipe.mp4"), "CLIP": str(ball_clip)}
+    prompts = ["--box", "4,8,18,22"] if words[0] in ("remove", "replace") else []
+    monkeypatch.setattr(sys, "argv", ["tam-edit", *(named.get(word, word) for word in words), *prompts])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    said = capsys.readouterr().err
+    assert ended.value.code == 1 and said.startswith("tam-edit: ") and "itself" not in said
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe.mp4"]
+    assert not Path("/dev/null").is_file()
+
+
+@pytest.mark.parametrize("name", ["pipe:1.mp4", "file:x.mp4", "l" * 251 + ".mp4"])
+def test_every_name_that_the_disk_takes_is_taken(
+    name: str, ball_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick_engines: None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    edit = Edit.once(ball_clip)
+    edit.mark("ball", box=(4, 8, 18, 22))
+    edit.remove(name)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert probe(name, digest="").frames == 80
