@@ -280,9 +280,13 @@ class Desk:
         """Change the script's settings. Raises PromptError, UsageError for what is impossible."""
         from tam_edit.pipelines.engines import resolve
 
-        settings = replace(self.edit.script.settings, **fields)
-        resolve(settings, self.edit.bench.engine_options)  # refused before it is kept
-        self.edit.bench.change(lambda script: replace(script, settings=settings))
+        def change(script: EditScript) -> EditScript:
+            # From the script under its lock: two changes at once both hold.
+            settings = replace(script.settings, **fields)
+            resolve(settings, self.edit.bench.engine_options)  # refused before it is kept
+            return replace(script, settings=settings)
+
+        self.edit.bench.change(change)
 
 
 def painted(base: LabelMap, given: Mapping[int, Mask]) -> LabelMap:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tam_edit.digest import digest_of
-from tam_edit.effects import Remove, located
+from tam_edit.effects import Effect, Remove, located
 from tam_edit.engine.report import Report
 from tam_edit.errors import ProjectBusy, TamEditError, UsageError
 from tam_edit.pipelines.effects import check
@@ -214,22 +214,24 @@ class Studio:
 
     def add_effect(self, given: dict[str, Any]) -> None:
         """Put an effect at the end of the script's list, a removal before all that is no removal. Raises UsageError."""
-        edit, folder = self.open_desk.edit, self._folder
-        found = effect_of(given, lambda name: str(Path(self._sent(name)).relative_to(folder)))
-        check([located(found, folder)])
-        effects = list(edit.script.effects)
+        found = effect_of(given, self._sent)
+        check([found])
+        effects = self._effects()
         removals = sum(isinstance(effect, Remove) for effect in effects)
         effects.insert(removals if isinstance(found, Remove) else len(effects), found)
-        edit.set_effects(effects)
+        self.open_desk.edit.set_effects(effects)
+
+    def _effects(self) -> list[Effect]:
+        """The script's list, its files counted from here rather than from the project."""
+        return [located(effect, self._folder) for effect in self.open_desk.edit.script.effects]
 
     def drop_effect(self, index: int) -> None:
         """Take an effect out of the script's list. Raises UsageError."""
-        edit = self.open_desk.edit
-        effects = list(edit.script.effects)
+        effects = self._effects()
         if not 0 <= index < len(effects):
             raise UsageError(f"effect {index + 1}: there are {len(effects)}")
         del effects[index]
-        edit.set_effects(effects)
+        self.open_desk.edit.set_effects(effects)
 
     # Files that were sent
 

@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image
 
 from tam_edit.models import classic
+from tam_edit.models.classic import segmentation
 from tests.support import FOOTAGE
 from tests.web.support import Page, classic_project, served
 
@@ -51,7 +52,7 @@ def timed(work: Callable[[], Any]) -> tuple[float, float, Any]:
 
 
 def clicks(page: Page, client: httpx.Client, count: int) -> None:
-    """Clicks on several frames: rested on before, as a person does; then the same prompt again (kept), then others."""
+    """Clicks on several frames that were rested on before, as a person does; then the same again, its answer kept."""
     rows: dict[str, list[tuple[float, float]]] = {}
 
     def note(name: str, wall: float, cpu: float) -> None:
@@ -65,14 +66,16 @@ def clicks(page: Page, client: httpx.Client, count: int) -> None:
     desk = page.studio.open_desk
     for index in range(count):
         frame = 3 * index
-        post("/api/rest", frame=frame)
         with desk.edit.pictures() as context:
             rgb, after = context.rgb(frame), context.rgb(frame + 1)
+        segmentation._seen.clear()
         points = [[370 + index, 270]]
         wall, cpu, _ = timed(
             lambda rgb=rgb, after=after, points=points: classic.candidates(rgb, points, next_frame=after)
         )
         note("the segmenter alone", wall, cpu)
+        segmentation._seen.clear()
+        post("/api/rest", frame=frame)  # as the page does when nobody moves on
 
         def click(points: Any = points, frame: int = frame) -> Any:
             answer = post("/api/say", object="swan", frame=frame, points=points)

@@ -7,6 +7,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -262,6 +263,50 @@ def test_a_painted_mask_is_kept_bit_for_bit(page: Page, client: httpx.Client) ->
     said(client, "/api/forget", object="painted")
 
 
+def test_settings_said_at_once_all_hold(client: httpx.Client) -> None:
+    wanted: list[dict[str, Any]] = [{"erode_px": 2}, {"matte": "hard"}, {"smooth": False}, {"mend": False}]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda one: said(client, "/api/settings", **one), wanted))
+    now = client.get("/api/state").json()["settings"]
+    assert all(now[name] == value for one in wanted for name, value in one.items()), now
+    said(client, "/api/settings", erode_px=None, matte="auto", smooth=True, mend=True)
+
+
+def test_alter_render_refine_and_colours(page: Page, client: httpx.Client) -> None:
+    said(client, "/api/say", object="ball", frame=0, points=[[40, 60]])
+    said(client, "/api/colour", object="ball", colour="#FF00FF")
+    said(client, "/api/rename", object="ball", to="moon")
+    assert client.get("/api/state").json()["objects"][-1]["colour"] == "#ff00ff"
+    said(client, "/api/run", kind="refine")
+    assert finished(client)["status"] == "done"
+    assert client.get("/api/state").json()["settings"]["refine"] == "always"
+    said(client, "/api/settings", refine="never")
+    said(client, "/api/run", kind="alter", how={"pixelate": 4}, objects=["moon"], container=".mkv", lossless=True)
+    job = finished(client)
+    assert job["status"] == "done" and job["output"].startswith("altered-"), job
+
+    # A picture that was sent, behind; then the same in a list.
+    _, png = cv2.imencode(".png", np.full((40, 60, 3), 200, np.uint8))
+    sent = client.post("/api/upload/background", content=png.tobytes(), headers={**OWN, "X-File-Name": "sky.png"})
+    name = sent.json()["name"]
+    behind = {"kind": "replace", "background": f"file:{name}", "look": {"fit": "tile", "scale": 0.5, "grain": "auto"}}
+    plan = said(client, "/api/plan", **behind)
+    assert any(stage["name"] == "encode" for stage in plan["stages"])
+    said(client, "/api/effects/add", **behind)
+    added = said(client, "/api/effects/add", kind="remove", objects=["moon"])["effects"]
+    assert [one["do"] for one in added] == ["remove", "replace"], "removals come first"
+    assert added[1]["background"] == "sky.png"
+    said(client, "/api/effects/drop", index=0)
+    said(client, "/api/run", kind="render", container=".mkv", lossless=True)
+    job = finished(client)
+    assert job["status"] == "done", job["words"]
+    assert job["output"].startswith("rendered-")
+    shown = cv2.imdecode(np.frombuffer(client.get(f"/result/{job['output']}/0.png").content, np.uint8), 1)
+    assert abs(float(shown[5, 150].mean()) - 200) < 40
+    said(client, "/api/effects/drop", index=0)
+    said(client, "/api/forget", object="moon")
+
+
 @pytest.mark.parametrize(
     ("path", "values"),
     [
@@ -282,6 +327,23 @@ def test_a_painted_mask_is_kept_bit_for_bit(page: Page, client: httpx.Client) ->
         ("/api/run", {"kind": "remove", "container": "/../x.mp4"}),
         ("/api/run", {"kind": "export", "format": "../x"}),
         ("/api/run", {"kind": "delete"}),
+        ("/api/run", {"kind": "replace", "background": "blur", "look": {"scale": 0}}),
+        ("/api/run", {"kind": "replace", "background": "blur", "look": {"fit": "squeeze"}}),
+        ("/api/run", {"kind": "replace", "background": "#../../edit.json"}),
+        ("/api/run", {"kind": "replace", "background": "blur", "look": {"background": "/etc/passwd"}}),
+        ("/api/run", {"kind": "alter"}),
+        ("/api/run", {"kind": "alter", "how": {"recolour": "red"}}),
+        ("/api/run", {"kind": "alter", "how": {"picture": "/etc/passwd"}}),
+        ("/api/run", {"kind": "alter", "how": {"pixelate": 8, "blur": "auto"}}),
+        ("/api/run", {"kind": "remove", "background": "blur"}),
+        ("/api/run", {"kind": "track", "frames": 3}),
+        ("/api/effects/add", {"kind": "export"}),
+        ("/api/effects/add", {"kind": "replace", "background": "transparent"}),
+        ("/api/effects/drop", {"index": 9}),
+        ("/api/colour", {"object": "nobody", "colour": "#123456"}),
+        ("/api/settings", {"matte": "furry"}),
+        ("/api/settings", {"smooth": "yes"}),
+        ("/api/copy", {"object": "nobody", "frame": 0, "to": 1}),
         ("/api/judge", {"object": "x", "frame": 0, "verdict": "fine"}),
     ],
 )

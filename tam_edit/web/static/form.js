@@ -116,9 +116,9 @@ function alteration() {
   return { kind: "alter", how, ...meant() };
 }
 
-function settings() {
-  const said = Object.keys(CHOICES).map((name) => [name, fields[name].value]);
-  app.change("/api/settings", { ...Object.fromEntries(said), ...Object.fromEntries(PIXELS.map((name) => [name, numeric(name)])), ...Object.fromEntries(SWITCHES.map((name) => [name, fields[name].checked])) });
+// One setting at a time: an answer to a former change may just have put other fields back.
+function settings({ target: { name, checked, value } }) {
+  return app.change("/api/settings", { [name]: SWITCHES.includes(name) ? checked : PIXELS.includes(name) ? numeric(name) : value });
 }
 
 export function useBackground(name) { fields.behind.value = `file:${name}`; shown(); }

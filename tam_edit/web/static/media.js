@@ -25,6 +25,9 @@ class Kept {
     if (found) { this.ready.delete(url); this.ready.set(url, found); }
     return found ? found.value : null;
   }
+  get waiting() { return this.coming.size; }
+  comes(url) { return this.coming.has(url); }
+  any() { return Promise.race([...this.coming.values()]); }
   load(url) {
     const found = this.peek(url);
     if (found) return Promise.resolve(found);

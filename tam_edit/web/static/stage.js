@@ -65,8 +65,8 @@ export const oneToOne = () => zoom(1 / (scale * devicePixelRatio));
 const shownScale = () => scale * devicePixelRatio;
 export function frameUrl(frame) {
   const { digest, size: [width] } = app.state.project;
-  if (!app.playing && shownScale() >= 1.5) return `/frame/${digest}/${frame}.png`; // exact pixels
-  const need = Math.min(width, app.playing ? 960 : Math.max(width * shownScale(), 320));
+  if (!app.playing && !app.scrubbing && shownScale() >= 1.5) return `/frame/${digest}/${frame}.png`; // exact pixels
+  const need = Math.min(width, app.playing || app.scrubbing ? 960 : Math.max(width * shownScale(), 320));
   return `/frame/${digest}/${frame}.jpg?w=${WIDTHS.find((w) => w >= need) || 1920}`;
 }
 function resultUrl(frame) {
@@ -119,7 +119,9 @@ function paint() {
   const frame = app.frame, url = frameUrl(frame);
   let shown = pictures.peek(url);
   if (!shown) {
-    pictures.load(url).then(draw, () => app.say(`frame ${frame} cannot be read`, true));
+    // Few at a time: frames that were scrubbed past do not hold up the one on screen, which is asked for next.
+    if (pictures.waiting < 3 || pictures.comes(url)) pictures.load(url).then(draw, () => app.say(`frame ${frame} cannot be read`, true));
+    else pictures.any().then(draw, draw);
     shown = app.lastShown === frame ? lastFrame : small.peek(app.stripUrl(frame)) || lastFrame;
     if (!small.peek(app.stripUrl(frame))) small.load(app.stripUrl(frame)).then(draw, () => {});
   } else { lastFrame = shown; app.lastShown = frame; }

@@ -15,6 +15,7 @@ export function start(given) {
     canvas.setPointerCapture(event.pointerId);
     canvas.focus({ preventScroll: true });
     grip = keyframeAt(event.offsetX, event.offsetY) || { scrub: true };
+    app.scrubbing = Boolean(grip.scrub);
     if (grip.name) app.choose(grip.name);
     app.go(grip.scrub ? frameAt(event.offsetX) : grip.frame);
     grip.to = grip.frame;
@@ -23,12 +24,15 @@ export function start(given) {
     if (!grip) { canvas.style.cursor = keyframeAt(event.offsetX, event.offsetY) ? "ew-resize" : "pointer"; return; }
     if (grip.scrub) app.go(frameAt(event.offsetX)); else { grip.to = frameAt(event.offsetX); draw(); }
   });
-  canvas.addEventListener("pointerup", (event) => {
+  const letGo = (event) => {
     const done = grip;
     grip = null;
-    if (done && done.name && done.to !== done.frame) app.moveKeyframe(done.name, done.frame, done.to, event.altKey || event.ctrlKey);
+    if (app.scrubbing) { app.scrubbing = false; app.go(app.frame); }
+    if (event.type === "pointerup" && done && done.name && done.to !== done.frame) app.moveKeyframe(done.name, done.frame, done.to, event.altKey || event.ctrlKey);
     draw();
-  });
+  };
+  canvas.addEventListener("pointerup", letGo);
+  canvas.addEventListener("pointercancel", letGo);
   canvas.addEventListener("wheel", (event) => {
     event.preventDefault();
     const frames = app.state.project.frames;
