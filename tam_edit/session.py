@@ -6,7 +6,6 @@ import dataclasses
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +28,7 @@ from tam_edit.effects_text import tree_of_effect
 from tam_edit.engine.report import Report
 from tam_edit.engine.store import Store
 from tam_edit.errors import PromptError, UsageError
+from tam_edit.exchange import Imported, read_masks, write_export
 from tam_edit.making import (
     OutputOptions,
     effects_clip,
@@ -41,7 +41,7 @@ from tam_edit.making import (
 from tam_edit.masks import MaskTube
 from tam_edit.project import Project
 from tam_edit.saying import Saying, prompt_of
-from tam_edit.script import EditScript, Prompt, StoredMask
+from tam_edit.script import EditScript, Prompt
 from tam_edit.settings import Settings
 from tam_edit.trusting import keep_trust, tracked, trust_by_object
 from tam_edit.workbench import Surroundings, Workbench, new_script, shared_cache
@@ -54,14 +54,6 @@ if TYPE_CHECKING:
     from tam_edit.pipelines.engines import EngineOptions, Engines
     from tam_edit.pipelines.keyframes import Candidate
     from tam_edit.pipelines.review import Doubt
-
-
-@dataclass(frozen=True)
-class Imported:
-    """The frames on which each object is marked now, and what the format could not say exactly."""
-
-    frames: Mapping[str, tuple[int, ...]]
-    warnings: tuple[str, ...]
 
 
 class Edit:
@@ -431,58 +423,14 @@ class Edit:
         objects: Sequence[str] | None = None,
     ) -> Report:
         """Write the masks, or what they cut out, in another program's format (see pipelines.export.EXPORTS)."""
-        from tam_edit.pipelines.export import EXPORTS
-
-        if format not in EXPORTS:
-            raise UsageError(f"no export format {format!r}: there are {', '.join(EXPORTS)}")
-
-        def work(context: Context, engines: Engines) -> None:
-            from tam_edit.pipelines.export import export
-            from tam_edit.pipelines.matte import mattes
-            from tam_edit.pipelines.matte_foreground import Cutouts
-            from tam_edit.pipelines.recipes import mask_tube, matte_settings, tubes
-
-            script = self.bench.effective
-            found = tubes(context, script, engines)
-            soft = mattes(context, found, matte_settings(context, script, Choice(_names(objects)), grown=False))
-
-            cut = Cutouts(context, soft)
-            tube = mask_tube(context, found, script.names)
-            result = export(format, tube, cut.rgb, context.source, Path(output), cut.alpha, objects)
-            for words in result.warnings:
-                context.runner.ledger.warn(words)
-            written.extend(str(path) for path in result.paths)
-
-        written: list[str] = []
-        self.bench.run("export", work, outputs=written)
-        return self.report
+        return write_export(self.bench, format, Path(output), _names(objects))
 
     def ingest(self, format: str, path: str | Path) -> Imported:
         """Take masks in another program's format in as keyframes.
 
         Raises MaskError and its kinds for what does not fit the clip, UsageError for unknown formats.
         """
-        from tam_edit.pipelines.export import ingest
-
-        source = self.source()
-        found = ingest(format, Path(path), source.size_wh, source.frames)
-        said: dict[str, list[int]] = {name: [] for name in found.names}
-
-        def change(script: EditScript) -> EditScript:
-            for label, name in enumerate(found.names, start=1):
-                for frame, label_map in sorted(found.keyframes.items()):
-                    mask = label_map == label
-                    # An object that a frame does not show is absent only where a neighbouring frame is given too:
-                    # sparse masks often show just the object that they add.
-                    if not mask.any() and not {frame - 1, frame + 1} & found.keyframes.keys():
-                        continue
-                    prompt = Prompt(mask=StoredMask.of(mask)) if mask.any() else Prompt(absent=True)
-                    script = script.marked(name, frame, prompt)
-                    said[name].append(frame)
-            return script
-
-        self.bench.change(change)
-        return Imported({name: tuple(frames) for name, frames in said.items()}, found.warnings)
+        return read_masks(self.bench, self.source(), format, Path(path))
 
     def clip(
         self,

@@ -21,7 +21,14 @@ from tests.support import ROOT, SHARED
 
 # Folders of sources by the name under which they install.
 TOPS = {"tam_edit": "tam_edit", "models": "tam_edit.models", "pipelines": "tam_edit.pipelines"}
-SESSION = {"tam_edit.session", "tam_edit.workbench", "tam_edit.saying", "tam_edit.making", "tam_edit.trusting"}
+SESSION = {
+    "tam_edit.session",
+    "tam_edit.workbench",
+    "tam_edit.saying",
+    "tam_edit.making",
+    "tam_edit.trusting",
+    "tam_edit.exchange",
+}
 
 # For each part of the house: whom it may import. Parts side by side (models, engine, media) know nothing of each other.
 BELOW = {
