@@ -84,7 +84,7 @@ function said(prompt) {
 
 // Work
 
-const STAGES = { probe: "reading", segment: "clicks", propagate: "tracking", refine: "refining", matte: "edges", inpaint: "filling", encode: "writing" };
+const STAGES = { probe: "reading", segment: "clicks", embed: "looking", soften: "softening", propagate: "tracking", refine: "refining", matte: "edges", inpaint: "filling", encode: "writing" };
 
 function jobPanel() {
   const job = app.state.job;
