@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 from tests.torture.topics import TOPICS, count, materials, run, scale_given
@@ -25,6 +27,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", metavar="TOPIC#NUMBER", help="repeat one attempt")
     parser.add_argument("--all", action="store_true", help="tell what every attempt said, not only what broke")
+    parser.add_argument("--keep", type=Path, metavar="JSON", help="keep verdicts here; topics of former runs stay")
     parser.add_argument("--write", type=Path, metavar="PAGE", help="put the table into this page")
     given = parser.parse_args()
     wrong = [name for name in given.topics if name not in TOPICS]
@@ -49,6 +52,8 @@ def main() -> int:
                     everything if given.all else told,
                 )
             )
+    if given.keep:
+        rows = kept_with(given.keep, rows)
     text = table(rows)
     minutes = (time.monotonic() - began) / 60
     text = f"{text}\nOn {machine()}, seed {given.seed}, {minutes:.0f} minutes, {time.strftime('%Y-%m-%d')}.\n"
@@ -56,6 +61,18 @@ def main() -> int:
     if given.write:
         write(given.write, text)
     return int(any(row.broken for row in rows))
+
+
+def kept_with(file: Path, rows: list[Row]) -> list[Row]:
+    """All rows with those of former runs, in the order of the topics."""
+    former = json.loads(file.read_text()) if file.exists() else []
+    found = {row["title"]: Row(row["title"], [Verdict(**item) for item in row["verdicts"]], row["s"]) for row in former}
+    found |= {row.title: row for row in rows}
+    order = [topic.title for topic in TOPICS.values()]
+    rows = sorted(found.values(), key=lambda row: order.index(row.title))
+    kept = [{"title": row.title, "s": row.seconds, "verdicts": [asdict(item) for item in row.verdicts]} for row in rows]
+    file.write_text(json.dumps(kept))
+    return rows
 
 
 def told(verdict: Verdict) -> None:
