@@ -67,7 +67,7 @@ class Project:
 
     def source_path(self, script: EditScript) -> Path:
         """Where the clip lies now: relative paths count from the project's folder."""
-        path = (self.folder / script.source.path).resolve()
+        path = Path(os.path.realpath(self.folder / script.source.path))  # resolve() fails at links in a circle
         if not path.exists():
             raise SourceMissing(
                 f"the clip {path} is not there: bring it back, or change source.path in {self.script_path}"
@@ -77,9 +77,9 @@ class Project:
     def relative(self, path: Path) -> str:
         """A path as the script keeps it: relative, so that folder and clip can move together."""
         try:
-            return os.path.relpath(path.resolve(), self.folder.resolve())
+            return os.path.relpath(os.path.realpath(path), os.path.realpath(self.folder))
         except ValueError:  # another drive on Windows
-            return str(path.resolve())
+            return os.path.realpath(path)
 
     # Changes and their history
 

@@ -283,5 +283,5 @@ def new_script(
             rate = Fraction(str(frame_rate))
         except ZeroDivisionError as error:
             raise UsageError(f"frame rate {frame_rate!r}: write frames a second, such as 25 or 30000/1001") from error
-    source = ScriptSource(str(clip.resolve()), digest_source(clip), rate, allow_truncated)
+    source = ScriptSource(os.path.realpath(clip), digest_source(clip), rate, allow_truncated)
     return EditScript(source, settings=settings or Settings())

@@ -225,9 +225,9 @@ def _background(folder: Path, name: str) -> Path:
     import numpy as np
     from PIL import Image
 
-    path = folder / (name[:-4] if len(name.encode()) > 200 else name)
+    path = folder / (name[:-4] if len(os.fsencode(name)) > 200 else name)
     path = path.with_name(path.name + ".png")
-    Image.fromarray(np.zeros((64, 96, 3), dtype=np.uint8)).save(path)
+    Image.fromarray(np.zeros((64, 96, 3), dtype=np.uint8)).save(path, "PNG")
     return path
 
 

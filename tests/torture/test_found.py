@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from av.video.stream import VideoStream
 
 from tam_edit import Edit, cli
 from tam_edit.engine.store import EntryLost
-from tam_edit.errors import SourceUnreadable, is_want_of_memory
+from tam_edit.errors import SourceMissing, SourceUnreadable, is_want_of_memory
 from tam_edit.media.opening import edited_stream, open_source
 from tam_edit.media.placing import placed
 from tam_edit.media.probe import _read_all, _Seen, probe
@@ -160,3 +161,15 @@ def test_every_name_that_the_disk_takes_is_taken(
     edit.remove(name)
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert probe(name, digest="").frames == 80
+
+
+def test_links_in_a_circle_are_a_clip_that_is_not_there(ball_clip: Path, tmp_path: Path, quick_engines: None) -> None:
+    clip = tmp_path / "ball.mp4"
+    shutil.copyfile(ball_clip, clip)
+    Edit.create(clip, tmp_path / "a.edit")
+    clip.unlink()
+    clip.symlink_to("ball.mp4")
+    with pytest.raises(SourceMissing, match="bring it back"):
+        Edit.open(tmp_path / "a.edit").source()
+    with pytest.raises(SourceUnreadable, match="symbolic links"):
+        Edit.create(clip, tmp_path / "b.edit")
