@@ -19,6 +19,7 @@ from tests.torture.box import Ended, call, forked, waited
 PAUSE_S = 0.004
 ONE_RUN_S = 1.6
 """About how long the slowed run of 60 frames takes; kills are spread over a little more than that."""
+STAGES = ("probe", "segment", "propagate", "soften", "matte", "inpaint", "encode")
 TIMEOUT_S = 60.0
 CROWD = 32
 
@@ -46,7 +47,11 @@ def _stopped(folder: Path, rng: random.Random, number: signal.Signals) -> Ended:
     child = forked(job)
     while not sign.exists():
         time.sleep(0.001)
-    time.sleep(rng.uniform(0, ONE_RUN_S))
+    if rng.random() < 0.5:
+        time.sleep(rng.uniform(0, ONE_RUN_S))
+    else:  # most time goes by in a few stages: the others are waited for
+        wait_for(rng.choice(STAGES), sign)
+        time.sleep(rng.uniform(0, 0.01))
     stage = sign.read_text() or "start"
     os.kill(child, number)
     status = waited(child, TIMEOUT_S)
@@ -68,6 +73,13 @@ def _stopped(folder: Path, rng: random.Random, number: signal.Signals) -> Ended:
         return wrong
     finished = status == 0
     return goes_on(folder, place, output) or ("worked" if finished else "stopped", stage, f"during {stage}")
+
+
+def wait_for(stage: str, sign: Path) -> None:
+    """Until a stage is under way, or long enough for a run to be over."""
+    end = time.monotonic() + 4 * ONE_RUN_S
+    while time.monotonic() < end and not sign.read_text().startswith(stage):
+        time.sleep(0.0005)
 
 
 def slow_and_telling(sign: Path) -> None:
