@@ -75,7 +75,7 @@ class Store:
         """Return what is known of a key, or None."""
         path = self._path(self._keys, key)
         text = self._read(path)
-        if text is not None and not _is_sound(text):
+        if text is not None and not _is_sound(text, key):
             self._discard(path, f"cache record {key}")
             text = None
         if text is None:
@@ -107,7 +107,7 @@ class Store:
                 self.remote.write("blobs", digest, payload)
         record = Record(key, tuple(frames), digests, dict(facts or {}))
         body = json.dumps(
-            {"frames": record.frames, "blobs": record.blobs, "facts": record.facts}, sort_keys=True
+            {"key": key, "frames": record.frames, "blobs": record.blobs, "facts": record.facts}, sort_keys=True
         ).encode()
         text = digest_bytes(body).encode() + b"\n" + body
         self._write(self._path(self._keys, key), text)
@@ -186,7 +186,7 @@ class Store:
                 self._unlink(path)
         for path in _files(self._keys):
             text = self._read(path)
-            if text is not None and not _is_sound(text):
+            if text is not None and not _is_sound(text, path.parent.name + path.name):
                 damaged.append(f"record {path.parent.name}{path.name}")
                 self._unlink(path)
         return damaged
@@ -196,7 +196,7 @@ class Store:
         payload = None if self.remote is None else self.remote.read(kind, digest)
         if payload is None or self.remote is None:
             return None
-        if _is_sound(payload) if kind == "keys" else digest_bytes(payload) == digest:
+        if _is_sound(payload, digest) if kind == "keys" else digest_bytes(payload) == digest:
             return payload
         self.warnings.append(f"an entry of {self.remote.url} is damaged ({kind}/{digest}): removed, it is made again")
         self.remote.drop(kind, digest)
@@ -268,10 +268,11 @@ def _by_age(folder: Path) -> list[tuple[float, int, Path]]:
     return sorted(found)
 
 
-def _is_sound(text: bytes) -> bool:
-    """Whether a record is as it was written: its first line is the digest of the rest."""
+def _is_sound(text: bytes, key: str) -> bool:
+    """Whether a record is as it was written, and this key's: its first line is the digest of the rest."""
     check, _, body = text.partition(b"\n")
-    return check.decode("ascii", "replace") == digest_bytes(body)
+    # Records of former versions do not name their key.
+    return check.decode("ascii", "replace") == digest_bytes(body) and json.loads(body).get("key", key) == key
 
 
 def _touch(path: Path) -> None:

@@ -147,8 +147,7 @@ def damaged_cache(folder: Path, rng: random.Random) -> Ended:
         if action < 0.1:
             path.unlink()
         elif action < 0.2:
-            shutil.copyfile(rng.choice(entries) if path.exists() else path, folder / "other")
-            shutil.copyfile(folder / "other", path)
+            path.write_bytes(rng.choice([entry for entry in entries if entry.exists()]).read_bytes())
         else:
             path.write_bytes(damage.bytes_of(path.read_bytes(), rng)[0])
     for name in (".history.json", "reports"):

@@ -16,7 +16,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from tam_edit import Edit, cli
-from tam_edit.engine.store import EntryLost
+from tam_edit.engine.store import EntryLost, Store
 from tam_edit.errors import SourceMissing, SourceUnreadable, is_want_of_memory
 from tam_edit.media.opening import edited_stream, open_source
 from tam_edit.media.placing import placed
@@ -173,3 +173,16 @@ def test_links_in_a_circle_are_a_clip_that_is_not_there(ball_clip: Path, tmp_pat
         Edit.open(tmp_path / "a.edit").source()
     with pytest.raises(SourceUnreadable, match="symbolic links"):
         Edit.create(clip, tmp_path / "b.edit")
+
+
+def test_a_record_under_another_s_name_is_damage(tmp_path: Path) -> None:
+    """Whole in itself, it was believed: the result of other frames."""
+    store = Store(tmp_path)
+    one, other = "1" * 32, "2" * 32
+    for key in (one, other):
+        store.put(key, [key], {"a": key.encode()})
+    path = tmp_path / "v1" / "keys"
+    shutil.copyfile(path / "11" / one[2:], path / "22" / other[2:])
+    assert Store(tmp_path).record(other) is None
+    shutil.copyfile(path / "11" / one[2:], path / "22" / other[2:])
+    assert store.verify() == [f"record {other}"] and store.record(one) is not None
