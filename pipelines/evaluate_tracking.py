@@ -17,6 +17,7 @@ from tam_edit.pipelines.evaluate_dataset import AnnotatedSequence
 from tam_edit.pipelines.evaluate_scores import Scorer, SequenceScore, scored_frames, summary
 from tam_edit.pipelines.export.palette import write_label_png
 from tam_edit.pipelines.metrics import jaccard
+from tam_edit.pipelines.review import propose
 
 Picture = NDArray[np.uint8]
 Probability = NDArray[np.float32]
@@ -188,29 +189,6 @@ def _margin(probability: Probability) -> float:
         return 0.0  # nothing is seen: an object that has gone, or is lost
     ranked = np.sort(probability[:, doubtful], axis=0)
     return float((ranked[-1] - ranked[-2]).mean())
-
-
-def propose(trust: Sequence[float], keyframes: Sequence[int]) -> int | None:
-    """The frame whose correction promises most, from trust alone; None when every frame is a keyframe.
-
-    A correction helps its neighbours too, half way to the next keyframes: the frame with the largest doubt around
-    it, weighted by a triangle that ends there, is worth more than a single bad frame.
-    """
-    count, known = len(trust), sorted(keyframes)
-    # Ranks, not values: trust has no scale of its own that holds from clip to clip.
-    ranks = np.empty(count)
-    ranks[np.argsort(-np.asarray(trust), kind="stable")] = np.arange(count) / max(count - 1, 1)
-    doubt = np.square(ranks)
-    best: tuple[float, int] | None = None
-    for index in range(count):
-        if index in known:
-            continue
-        reach = min(abs(index - mark) for mark in known) if known else count
-        around = np.abs(np.arange(count) - index)
-        gain = float((doubt * np.clip(1 - around / max(reach, 1), 0, 1)).sum())
-        if best is None or gain > best[0] + 1e-12:
-            best = gain, index
-    return best[1] if best else None
 
 
 # Protocols

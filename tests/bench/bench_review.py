@@ -24,8 +24,8 @@ from scipy.stats import spearmanr
 
 from tam_edit import Edit
 from tam_edit.pipelines.evaluate_dataset import AnnotatedSequence, read_davis
-from tam_edit.pipelines.evaluate_tracking import propose
 from tam_edit.pipelines.metrics import jaccard
+from tam_edit.pipelines.review import propose
 from tam_edit.settings import Settings
 from tests.support import SHARED
 
