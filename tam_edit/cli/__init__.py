@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import importlib
 import json
+import os
 import signal
 import sys
 import tempfile
@@ -14,7 +17,7 @@ from typing import Any, NoReturn
 import click
 
 from tam_edit import __version__
-from tam_edit.errors import TamEditError, is_want_of_memory
+from tam_edit.errors import Cancelled, TamEditError, is_want_of_memory
 
 # Where each subcommand lives; the modules import nothing heavy, so that --help answers at once.
 COMMANDS = {
@@ -99,8 +102,11 @@ def main() -> NoReturn:
     except TamEditError as error:
         status = error.exit_status
         _fail(wants_json, status, str(error))
+        if isinstance(error, Cancelled):
+            _leave(status)
     except (KeyboardInterrupt, click.Abort):
         _fail(wants_json, status, STOPPED)
+        _leave(status)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has gone: nobody is left to be told
     except OSError as error:  # a name that is too long, a folder that may not be entered
@@ -111,7 +117,22 @@ def main() -> NoReturn:
         interrupted = isinstance(error.__cause__, KeyboardInterrupt)
         short = is_want_of_memory(error)
         _fail(wants_json, status, STOPPED if interrupted else OUT_OF_MEMORY if short else _unforeseen(error))
+        if interrupted:
+            _leave(status)
     sys.exit(status)
+
+
+def _leave(status: int) -> NoReturn:
+    """End with this status after an interrupt, too.
+
+    Python remembers one that passed through exec(), as when a class is made while a module loads, and would end by the
+    signal although it was answered.
+    """
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)
 
 
 def _terminated(*_: Any) -> NoReturn:
