@@ -34,7 +34,8 @@ def test_examples(ball_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     edit.mark("ball", points=[centre(0)])
     x, y = map(str, centre(79))
     load("mend_and_run_again").main(str(tmp_path / "ball.edit"), x, y, str(tmp_path / "c.mp4"))
-    assert "filled again: 80 frames" in capsys.readouterr().out
+    # The frame amid the doubt is mended; what was tracked well before it is not filled again.
+    assert "filled again: 76 frames" in capsys.readouterr().out
     load("several_effects").main(str(tmp_path / "ball.edit"), "ball", "#406080", str(tmp_path / "d.mp4"))
     said = capsys.readouterr().out
     assert "likeness: 80 frames run" in said and "encode: 80 frames run" in said

@@ -103,10 +103,10 @@ def main() -> NoReturn:
         status = error.exit_status
         _fail(wants_json, status, str(error))
         if isinstance(error, Cancelled):
-            _leave(status)
+            _end_by(status)
     except (KeyboardInterrupt, click.Abort):
         _fail(wants_json, status, STOPPED)
-        _leave(status)
+        _end_by(status)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has gone: nobody is left to be told
     except OSError as error:  # a name that is too long, a folder that may not be entered
@@ -118,17 +118,22 @@ def main() -> NoReturn:
         short = is_want_of_memory(error)
         _fail(wants_json, status, STOPPED if interrupted else OUT_OF_MEMORY if short else _unforeseen(error))
         if interrupted:
-            _leave(status)
+            _end_by(status)
     sys.exit(status)
 
 
-def _leave(status: int) -> NoReturn:
-    """End with this status after an interrupt, too.
+def _end_by(status: int) -> None:
+    """See to it that this process ends by its status after an interrupt, too.
 
     Python remembers one that passed through exec(), as when a class is made while a module loads, and would end by the
-    signal although it was answered.
+    signal at last, although it was answered.
     """
-    atexit._run_exitfuncs()
+    atexit.register(_end, status)
+
+
+def _end(status: int) -> NoReturn:
+    atexit.unregister(_end)
+    atexit._run_exitfuncs()  # those that were to come after this one
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
