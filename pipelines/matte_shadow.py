@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from tam_edit.clip import FrameSpan
-from tam_edit.engine.stage import FrameSeries, Product, Stage, Unit, packed_product, record_digests
+from tam_edit.engine.stage import FrameSeries, Product, Stage, Unit, packed_product
 from tam_edit.engine.store import Record
 from tam_edit.masks import LabelMap, Mask, MaskTube, pack_label_map, unpack_label_map
-from tam_edit.pipelines.blobs import BlobCache
+from tam_edit.pipelines.by_shot import by_shot
 from tam_edit.pipelines.context import Context, Rgb
 from tam_edit.pipelines.propagate import Tubes
 
@@ -21,23 +21,13 @@ REACH = 12
 def shadows(context: Context, tubes: Tubes, labels: tuple[int, ...]) -> FrameSeries[Mask]:
     """The shadow of the objects without the objects, bool [H, W], for all frames of the regions with marks."""
     context.runner.stage(STAGE.name, sum(map(len, tubes.regions)))
-    cache = BlobCache(context.runner.store, "frames")
-    digests: dict[int, str | None] = {}
-    records: dict[int, tuple[Record, int]] = {}
-    for region in tubes.regions:
-        for shot in context.shots:
-            stretch = region.intersect(shot)
-            for chunk in stretch.chunks(CHUNK):
-                record = _chunk(context, tubes, labels, stretch, chunk)
-                digests.update(record_digests(record, chunk))
-                if record is not None:
-                    records.update({frame: (record, place) for place, frame in enumerate(chunk.indices())})
-
-    def load(frame: int) -> Mask:
-        record, place = records[frame]
-        return np.asarray(unpack_label_map(cache.frames(record)[place]) > 0)
-
-    return FrameSeries(digests, load)
+    return by_shot(
+        context,
+        tubes,
+        CHUNK,
+        lambda stretch, chunk: _chunk(context, tubes, labels, stretch, chunk),
+        lambda blob: np.asarray(unpack_label_map(blob) > 0),
+    )
 
 
 def shadow_tube(context: Context, tubes: Tubes, labels: tuple[int, ...]) -> MaskTube:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tam_edit.clip import FrameSpan
-from tam_edit.engine.stage import FrameSeries, Product, Stage, Unit, packed_product, record_digests
+from tam_edit.engine.stage import FrameSeries, Product, Stage, Unit, packed_product
 from tam_edit.engine.store import Record
 from tam_edit.masks import Box, LabelMap, Mask, box_of, pack_planes, unpack_planes
 from tam_edit.models.classic.fill_scene import Recent
@@ -23,7 +23,7 @@ from tam_edit.models.matting import (
     signed_distance,
     steadied,
 )
-from tam_edit.pipelines.blobs import BlobCache
+from tam_edit.pipelines.by_shot import by_shot
 from tam_edit.pipelines.context import Context, Rgb
 from tam_edit.pipelines.propagate import Tubes
 
@@ -58,23 +58,13 @@ SoftMasks = FrameSeries[NDArray[np.uint8]]
 def soften(context: Context, tubes: Tubes, settings: SoftSettings) -> SoftMasks:
     """Soft alpha for all frames of the regions in which something was marked."""
     context.runner.stage(STAGE.name, sum(map(len, tubes.regions)))
-    cache = BlobCache(context.runner.store, "frames")
-    digests: dict[int, str | None] = {}
-    records: dict[int, tuple[Record, int]] = {}
-    for region in tubes.regions:
-        for shot in context.shots:
-            stretch = region.intersect(shot)
-            for chunk in stretch.chunks(CHUNK):
-                record = _chunk(context, tubes, settings, stretch, chunk)
-                digests.update(record_digests(record, chunk))
-                if record is not None:
-                    records.update({frame: (record, place) for place, frame in enumerate(chunk.indices())})
-
-    def load(frame: int) -> NDArray[np.uint8]:
-        record, place = records[frame]
-        return np.asarray(unpack_planes(cache.frames(record)[place])[0])
-
-    return FrameSeries(digests, load)
+    return by_shot(
+        context,
+        tubes,
+        CHUNK,
+        lambda stretch, chunk: _chunk(context, tubes, settings, stretch, chunk),
+        lambda blob: np.asarray(unpack_planes(blob)[0]),
+    )
 
 
 def _chunk(
