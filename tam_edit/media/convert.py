@@ -30,8 +30,11 @@ def convert(
     matrix: int | None = None,
     reformatter: VideoReformatter | None = None,
 ) -> VideoFrame:
-    """Another pixel format or size, by swscale with exact flags; one thread, so the same bytes on each run.
+    """Another pixel format or size, by swscale with exact flags.
 
+    One thread, so the same bytes on each run: some of its converters write past the end of a row (yuv422p to yuyv422
+    at widths that are no multiple of 32), which spoils the first samples of the slice below when another thread was
+    quicker there.
     `full_range` and `matrix` are those of the result, where it is YUV; the source's when not given.
     """
     source_matrix = SWS_MATRIX.get(colour.resolve_matrix(frame.height), 5)
