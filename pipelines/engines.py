@@ -16,7 +16,7 @@ from tam_edit.pipelines.context import Rgb
 from tam_edit.pipelines.inpaint import Filler
 from tam_edit.pipelines.keyframes import Candidate
 from tam_edit.pipelines.passes import Tracker
-from tam_edit.pipelines.prompts import boxes_inside, clicked
+from tam_edit.pipelines.prompts import boxes_inside, clicked, refused
 from tam_edit.pipelines.refine import Rules
 from tam_edit.script import Point, Prompt
 from tam_edit.settings import Settings
@@ -82,7 +82,7 @@ class ClassicSegmenter:
                 return (Candidate(mended, 1.0, "mended"),)
         if prompt.boxes:
             return (self._joined(rgb, prompt, next_rgb),)
-        return self._found(rgb, clicked(prompt), prompt.negative, prompt.box, next_rgb, most)
+        return self._found(rgb, clicked(prompt), refused(prompt), prompt.box, next_rgb, most)
 
     def prepare(self, rgb: NDArray[np.uint8], next_rgb: NDArray[np.uint8] | None) -> None:
         """See ahead what clicks on this picture will need; no answer changes."""
@@ -99,7 +99,7 @@ class ClassicSegmenter:
         free = [point for point in points if not any(point in mine for mine in held)]
         asked: list[tuple[Sequence[Point], Box | None]] = list(zip(held, boxes, strict=True))
         asked += [(free, None)] if free else []
-        found = [self._found(rgb, mine, prompt.negative, box, next_rgb)[0] for mine, box in asked]
+        found = [self._found(rgb, mine, refused(prompt), box, next_rgb)[0] for mine, box in asked]
         return Candidate(
             np.logical_or.reduce([item.mask for item in found]), min(item.score for item in found), "whole"
         )
@@ -133,12 +133,12 @@ class ClassicSegmenter:
         None when every click agrees with the mask already: then the clicks are meant to say it anew.
         """
         missed = [(x, y) for x, y in clicked(prompt) if not prior[int(y), int(x)]]
-        too_much = [(x, y) for x, y in prompt.negative if prior[int(y), int(x)]]
+        too_much = [(x, y) for x, y in refused(prompt) if prior[int(y), int(x)]]
         if not missed and not too_much:
             return None
         mask = prior.copy()
         if missed:
-            mask |= self._found(rgb, missed, prompt.negative, None, next_rgb)[0].mask
+            mask |= self._found(rgb, missed, refused(prompt), None, next_rgb)[0].mask
         if too_much:
             mask &= ~self._found(rgb, too_much, clicked(prompt), None, next_rgb)[0].mask
         return mask
@@ -172,13 +172,13 @@ class SamSegmenting:
         if prompt.mask is not None:
             found = self._loaded().polish(embedding, prompt.mask.mask())
         else:
-            prior, points = None, clicked(prompt)
+            prior, points, beside = None, clicked(prompt), refused(prompt)
             if prompt.prior is not None and not prompt.boxes:  # several boxes say anew where all of it is
                 prior = sam.mask_logits(prompt.prior.mask(), embedding.size_hw, self._loaded().side)
             found = self._loaded().candidates(
                 embedding,
-                points=[*points, *prompt.negative],
-                labels=[1] * len(points) + [0] * len(prompt.negative),
+                points=[*points, *beside],
+                labels=[1] * len(points) + [0] * len(beside),
                 boxes=boxes_inside(prompt, embedding.size_hw),
                 mask_logits=prior,
             )

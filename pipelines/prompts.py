@@ -17,6 +17,11 @@ def clicked(prompt: Prompt) -> tuple[Point, ...]:
     return (*prompt.points, *(point for line in prompt.scribbles for point in _along(line)))
 
 
+def refused(prompt: Prompt) -> tuple[Point, ...]:
+    """The points beside the object: those said, and some evenly along each negative scribble."""
+    return (*prompt.negative, *(point for line in prompt.negative_scribbles for point in _along(line)))
+
+
 def spread_points(mask: Mask, count: int) -> tuple[Point, ...]:
     """Up to so many points deep inside a mask [H, W] and far from each other. Raises MaskEmpty."""
     return _plain(points_from_scribble(mask, count))

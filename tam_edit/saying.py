@@ -24,7 +24,8 @@ class Saying:
 
     mask: a picture's path or an array [H, W], non-zero is the object; polish: it is rough, the segmenter redraws it.
     candidate picks one of several extents. boxes: several, each around a part of the object. scribbles: lines drawn
-    along the object, each a list of points or a picture (path or array) whose non-zero pixels are the line.
+    along the object, each a list of points or a picture (path or array) whose non-zero pixels are the line;
+    negative_scribbles: the same beside it.
     """
 
     frame: int = 0
@@ -37,10 +38,12 @@ class Saying:
     boxes: Sequence[Sequence[float]] = ()
     scribbles: Sequence[Sequence[tuple[float, float]] | NDArray[Any] | str | Path] = ()
     polish: bool = False
+    negative_scribbles: Sequence[Sequence[tuple[float, float]] | NDArray[Any] | str | Path] = ()
 
     @property
     def is_clicks(self) -> bool:
-        return bool(self.points or self.negative or self.all_boxes or len(self.scribbles))
+        lines = len(self.scribbles) + len(self.negative_scribbles)
+        return bool(self.points or self.negative or self.all_boxes or lines)
 
     @property
     def says_something(self) -> bool:
@@ -62,16 +65,15 @@ def prompt_of(saying: Saying, name: str, bench: Workbench, context: Context) -> 
     try:
         points, negative = _pairs(saying.points), _pairs(saying.negative)
         boxes = tuple(_box(box) for box in saying.all_boxes)
-        drawn = [line for line in saying.scribbles if _is_line(line)]
-        scribbles = tuple(_pairs(line) for line in drawn)  # type: ignore[arg-type]
+        scribbles, beside = _lines(saying.scribbles), _lines(saying.negative_scribbles)
     except (TypeError, ValueError) as error:
         raise PromptError(f"points are (x, y), a box is (x0, y0, x1, y1), in pixels ({error})") from error
     size_wh = context.source.size_wh
-    painted = [point for line in saying.scribbles if not _is_line(line) for point in _sampled(line, size_wh)]
     return Prompt(
-        points=(*points, *painted),
-        negative=negative,
+        points=(*points, *_painted(saying.scribbles, size_wh)),
+        negative=(*negative, *_painted(saying.negative_scribbles, size_wh)),
         scribbles=scribbles,
+        negative_scribbles=beside,
         box=boxes[0] if boxes else None,
         boxes=boxes[1:],
         mask=None if saying.mask is None else _stored(saying.mask, size_wh, name),
@@ -84,6 +86,14 @@ def prompt_of(saying: Saying, name: str, bench: Workbench, context: Context) -> 
 
 def _pairs(points: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
     return tuple((float(x), float(y)) for x, y in points)
+
+
+def _lines(scribbles: Sequence[Any]) -> tuple[tuple[tuple[float, float], ...], ...]:
+    return tuple(_pairs(line) for line in scribbles if _is_line(line))
+
+
+def _painted(scribbles: Sequence[Any], size_wh: tuple[int, int]) -> list[tuple[float, float]]:
+    return [point for line in scribbles if not _is_line(line) for point in _sampled(line, size_wh)]
 
 
 def _box(sides: Sequence[float]) -> Box:

@@ -55,15 +55,17 @@ class StoredMask:
 class Prompt:
     """What was said of one object on one frame; points and boxes in pixels of the upright picture.
 
-    Exactly one kind: `absent`, a `mask`, or clicks (points, negative points, scribbles along the object, a box; more
-    `boxes` where each holds a part of it). A mask is the object's exact pixels, or with `polish` a rough one that the
-    segmenter redraws. `prior` is the mask which the frame had when it was corrected: the clicks mend that one.
-    `candidate` picks one of several extents (0 the best). Raises PromptError when it says nothing or two things.
+    Exactly one kind: `absent`, a `mask`, or clicks (points, scribbles along the object, negative ones of both beside
+    it, a box; more `boxes` where each holds a part of it). A mask is the object's exact pixels, or with `polish` a
+    rough one that the segmenter redraws. `prior` is the mask which the frame had when it was corrected: the clicks mend
+    that one. `candidate` picks one of several extents (0 the best). Raises PromptError when it says nothing or two
+    things.
     """
 
     points: tuple[Point, ...] = ()
     negative: tuple[Point, ...] = ()
     scribbles: tuple[tuple[Point, ...], ...] = ()
+    negative_scribbles: tuple[tuple[Point, ...], ...] = ()
     box: Box | None = None
     boxes: tuple[Box, ...] = ()
     mask: StoredMask | None = None
@@ -75,16 +77,18 @@ class Prompt:
     def __post_init__(self) -> None:
         if self.absent + (self.mask is not None) + self.is_clicks != 1:
             raise PromptError(
-                "say one thing of an object on a frame: --absent, --mask, or clicks (--point, --not, --scribble, --box)"
+                "say one thing of an object on a frame: --absent, --mask, or clicks (--point, --not, --scribble, "
+                "--not-scribble, --box)"
             )
-        if self.negative and not (self.points or self.scribbles or self.box or self.prior):
+        beside = self.negative or self.negative_scribbles
+        if beside and not (self.points or self.scribbles or self.box or self.prior):
             raise PromptError("only what the object is not: add a --point on it or a --box around it")
         if self.boxes and self.box is None:
             raise PromptError("boxes without a box: the first one is the box, the others are its boxes")
         if self.polish and self.mask is None:
             raise PromptError("polish without a mask: give the rough one with --mask")
-        if not all(self.scribbles):
-            raise PromptError("a scribble without a point: write X,Y X,Y ... along the object")
+        if not all((*self.scribbles, *self.negative_scribbles)):
+            raise PromptError("a scribble without a point: write X,Y X,Y ... along the object, or beside it")
         if self.candidate < 0:
             raise PromptError(f"candidate {self.candidate}: 0 is the best one, 1 and 2 the next")
         corners = [corner for box in self.all_boxes for corner in (box[:2], box[2:])]
@@ -98,7 +102,8 @@ class Prompt:
     @property
     def is_clicks(self) -> bool:
         """Whether a segmenter is asked where the object is, rather than given its mask."""
-        return bool(self.points or self.negative or self.scribbles or self.box or self.boxes)
+        lines = self.scribbles or self.negative_scribbles
+        return bool(self.points or self.negative or lines or self.box or self.boxes)
 
     @property
     def all_boxes(self) -> tuple[Box, ...]:
@@ -106,7 +111,8 @@ class Prompt:
 
     @property
     def _positions(self) -> tuple[Point, ...]:
-        return (*self.points, *self.negative, *(point for scribble in self.scribbles for point in scribble))
+        lines = (*self.scribbles, *self.negative_scribbles)
+        return (*self.points, *self.negative, *(point for line in lines for point in line))
 
     def check_inside(self, size_wh: tuple[int, int]) -> None:
         """Raise PromptError when a position or mask does not fit a picture of this size."""

@@ -140,10 +140,8 @@ class _Reader(TreeReader):
             prompt = Prompt(
                 points=self.points(given.get("points", []), f"{at}.points"),
                 negative=self.points(given.get("negative", []), f"{at}.negative"),
-                scribbles=tuple(
-                    self.points(item, f"{at}.scribbles[{index}]")
-                    for index, item in enumerate(self.list(given.get("scribbles", []), f"{at}.scribbles"))
-                ),
+                scribbles=self.lines(given.get("scribbles", []), f"{at}.scribbles"),
+                negative_scribbles=self.lines(given.get("negative_scribbles", []), f"{at}.negative_scribbles"),
                 box=None if box is None else self.box(box, f"{at}.box"),
                 boxes=tuple(
                     self.box(item, f"{at}.boxes[{index}]")
@@ -205,6 +203,9 @@ class _Reader(TreeReader):
                 self.fail(place, f"{shown(item)}: a point is [x, y]")
             found.append((self.number(pair[0], place), self.number(pair[1], place)))
         return tuple(found)
+
+    def lines(self, tree: Any, at: str) -> tuple[tuple[Point, ...], ...]:
+        return tuple(self.points(item, f"{at}[{index}]") for index, item in enumerate(self.list(tree, at)))
 
     def box(self, tree: Any, at: str) -> tuple[float, float, float, float]:
         sides = [self.number(side, at) for side in self.list(tree, at)]

@@ -202,15 +202,19 @@ class Edit:
         boxes: Sequence[Sequence[float]] = (),
         scribbles: Sequence[Any] = (),
         polish: bool = False,
+        negative_scribbles: Sequence[Any] = (),
     ) -> NDArray[np.bool_]:
         """Say where an object is on a frame, in pixels of the upright picture, and return its mask there, bool [H, W].
 
-        boxes: several, each around a part of it. scribbles: lines of points along it, or pictures of lines. polish:
-        the mask is a rough one, which the segmenter redraws.
+        boxes: several, each around a part of it. scribbles: lines of points along it, or pictures of lines;
+        negative_scribbles: the same beside it. polish: the mask is a rough one, which the segmenter redraws.
         On a frame that is tracked already this is a correction: the clicks mend the mask which the frame has. What was
         said of the object on this frame before is replaced. Raises PromptError, MaskEmpty.
         """
-        return self.say(object, Saying(frame, points, negative, box, mask, absent, candidate, boxes, scribbles, polish))
+        beside = negative_scribbles
+        return self.say(
+            object, Saying(frame, points, negative, box, mask, absent, candidate, boxes, scribbles, polish, beside)
+        )
 
     def say(self, name: str, saying: Saying) -> NDArray[np.bool_]:
         """As `mark`, with everything that is said in one value."""

@@ -44,6 +44,7 @@ GOOD: dict[str, Any] = {
                 {"frame": 7, "absent": True},
                 {"frame": 9, "box": [1, 2, 3.25, 4], "prior": {"size_wh": [3, 2], "counts": MASK.counts}},
                 {"frame": 11, "scribbles": [[[1, 2], [3, 4.5]]], "box": [1, 2, 3, 4], "boxes": [[2, 2, 3, 4]]},
+                {"frame": 12, "box": [1, 2, 3, 4], "negative_scribbles": [[[1, 2], [3, 4.5]], [[2, 2]]]},
             ],
         },
         {
@@ -81,6 +82,7 @@ prompts = (
     st.just(Prompt(absent=True))
     | st.builds(Prompt, mask=masks, polish=st.booleans())
     | st.builds(Prompt, scribbles=st.lists(points.filter(len), min_size=1, max_size=2).map(tuple), negative=points)
+    | st.builds(Prompt, box=boxes, negative_scribbles=st.lists(points.filter(len), max_size=2).map(tuple))
     | st.builds(Prompt, box=boxes, boxes=st.lists(boxes, max_size=2).map(tuple), points=points)
     | st.builds(Prompt, points=points.filter(len), negative=points, prior=priors, candidate=st.integers(0, 9))
     | st.builds(Prompt, negative=points, box=boxes, prior=priors)
@@ -134,7 +136,7 @@ def test_text_is_small_ordered_and_reads_as_lines() -> None:
     shuffled["objects"] = copy.deepcopy(GOOD["objects"])
     shuffled["objects"][0]["prompts"].reverse()
     assert parse(shuffled).text() == text, "however the hand ordered it"
-    assert list(parse(shuffled).objects[0].prompts) == [0, 7, 9, 11]
+    assert list(parse(shuffled).objects[0].prompts) == [0, 7, 9, 11, 12]
 
 
 def test_file_names_that_are_no_text_survive() -> None:
@@ -172,7 +174,7 @@ def test_every_property_of_the_schema_is_described() -> None:
 
     assert not undescribed(validator().schema, "")
     fields = {"points", "negative", "scribbles", "box", "boxes", "mask", "polish", "absent", "prior", "candidate"}
-    fields |= {"frame"}
+    fields |= {"frame", "negative_scribbles"}
     assert set(validator().schema["$defs"]["prompt"]["properties"]) == fields
 
 
@@ -279,6 +281,9 @@ BAD: list[tuple[Callable[[dict[str, Any]], None], str, bool]] = [
     (at("objects.0.prompts.3.scribbles", [[1, 2]]), r"prompts\[3\].scribbles\[0\]\[0\]: 1: a list", True),
     (at("objects.0.prompts.3.scribbles", [[]]), r"prompts\[3\]: a scribble without a point", True),
     (at("objects.0.prompts.3.scribbles", 5), r"prompts\[3\].scribbles: 5: a list", True),
+    (at("objects.0.prompts.4.negative_scribbles", [[]]), r"prompts\[4\]: a scribble without a point", True),
+    (at("objects.0.prompts.4.negative_scribbles", [[1]]), r"negative_scribbles\[0\]\[0\]: 1: a list", True),
+    (at("objects.0.prompts.4.box", ...), r"prompts\[4\]: only what the object is not", True),
     (at("objects.0.prompts.3.polish", True), r"prompts\[3\]: polish without a mask", True),
     (at("objects.1.prompts.0.polish", 1), r"prompts\[0\].polish: 1: true or false", True),
     (at("settings", 5), "settings: 5", True),
@@ -421,6 +426,7 @@ places += [
     "settings.feather_px",
     "objects.0.prompts.3.boxes",
     "objects.0.prompts.3.scribbles",
+    "objects.0.prompts.4.negative_scribbles",
     "objects.1.prompts.0.polish",
     "settings.refine",
     "settings.matte",
@@ -525,7 +531,7 @@ def test_a_mark_moves_or_is_copied() -> None:
     box = script.prompt("ball", 9)
     assert box is not None and box.prior is not None
     moved = script.moved("ball", 9, 20)
-    assert sorted(moved.objects[0].prompts) == [0, 7, 11, 20]
+    assert sorted(moved.objects[0].prompts) == [0, 7, 11, 12, 20]
     there = moved.prompt("ball", 20)
     assert there is not None and there.box == box.box and there.prior is None, "the mask it mended was frame 9's"
     both = script.moved("ball", 7, 11, copy=True)

@@ -112,6 +112,14 @@ prompt_options = stacked(
         help="A line along the object, or a picture of lines.",
     ),
     click.option(
+        "--not-scribble",
+        "negative_scribbles",
+        type=Scribble(),
+        multiple=True,
+        metavar='"X,Y X,Y ..."',
+        help="A line beside the object, or a picture of lines.",
+    ),
+    click.option(
         "--box",
         "boxes",
         type=Numbers("X0,Y0,X1,Y1", 4),

@@ -122,6 +122,7 @@ def saying(options: dict[str, Any]) -> Saying:
         negative=options.pop("negative"),
         boxes=options.pop("boxes"),
         scribbles=options.pop("scribbles"),
+        negative_scribbles=options.pop("negative_scribbles"),
         mask=options.pop("mask"),
         polish=options.pop("polish"),
         absent=options.pop("absent"),
