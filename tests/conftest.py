@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
+from tam_edit import cli
 from tests import scenes
+from tests.support import Call
 
 
 @pytest.fixture
@@ -21,6 +24,20 @@ def still_engines(monkeypatch: pytest.MonkeyPatch) -> None:
     """Engines that cost next to nothing, for large clips."""
     engines = scenes.still_engines()
     monkeypatch.setattr("tam_edit.pipelines.engines.resolve", lambda settings, options: engines)
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Call:
+    """Run a command line in this process: (exit status, stdout, stderr)."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["tam-edit", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capfd.readouterr()
+        return int(ended.value.code or 0), said.out, said.err
+
+    return run
 
 
 @pytest.fixture(autouse=True)

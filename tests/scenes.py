@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -96,26 +97,48 @@ class SquareSegmenter:
         return (Candidate(mask, 0.9, "whole"),)
 
 
-class ColourTracking:
-    """Follows the colours that the masks had; its memory counts steps, so that lost state would show."""
+@dataclass(frozen=True)
+class Tracking:
+    """A kind of tracker, as the stage asks for one."""
 
-    identity = "colour/1"
-
-    def __init__(self, chunk: int = 8, crosses_cuts: bool = False) -> None:
-        self.chunk, self.crosses_cuts = chunk, crosses_cuts
-
-    def make(self) -> ColourTracker:
-        return ColourTracker()
+    make: Callable[[], ScriptedTracker]
+    identity: str
+    chunk: int = 8
+    crosses_cuts: bool = False
 
 
-class ColourTracker:
+class ScriptedTracker:
+    """What scripted trackers share: one array for each label is all they remember, and teaching tells them nothing."""
+
     def __init__(self) -> None:
-        self.colours: dict[int, NDArray[np.float64]] = {}
-        self.steps = 0
+        self.kept: dict[int, NDArray[Any]] = {}
 
     @property
     def labels(self) -> tuple[int, ...]:
-        return tuple(sorted(self.colours))
+        return tuple(sorted(self.kept))
+
+    def step(
+        self, frame: Rgb, masks: Mapping[int, Mask] | None = None, *, last: bool = False, cut: bool = False
+    ) -> NDArray[np.float32]:
+        raise NotImplementedError
+
+    def teach(self, frame: Rgb, masks: Mapping[int, Mask]) -> None:
+        pass
+
+    def trust(self) -> Mapping[int, Any]:
+        return {label: FixedTrust(0) for label in self.labels}
+
+    def snapshot(self) -> dict[str, NDArray[Any]]:
+        return {str(label): array for label, array in self.kept.items()}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        self.kept = {int(name): array for name, array in state.items()}
+
+
+class ColourTracker(ScriptedTracker):
+    """Follows the colours that the masks had; its memory counts steps, so that lost state would show."""
+
+    steps = 0
 
     def step(
         self, frame: Rgb, masks: Mapping[int, Mask] | None = None, *, last: bool = False, cut: bool = False
@@ -123,9 +146,9 @@ class ColourTracker:
         self.teach(frame, masks or {})
         for label, mask in (masks or {}).items():
             if not mask.any():
-                self.colours[label] = np.full(3, -1000.0)
+                self.kept[label] = np.full(3, -1000.0)
         self.steps += 1
-        planes = [like(frame, self.colours[label]).astype(np.float32) for label in self.labels]
+        planes = [like(frame, self.kept[label]).astype(np.float32) for label in self.labels]
         for label, mask in (masks or {}).items():
             planes[self.labels.index(label)] = mask.astype(np.float32)
         sure = np.float32(0.9 + 0.001 * (self.steps % 50))
@@ -135,57 +158,28 @@ class ColourTracker:
     def teach(self, frame: Rgb, masks: Mapping[int, Mask]) -> None:
         for label, mask in masks.items():
             if mask.any():
-                self.colours[label] = np.median(frame[mask], axis=0)
+                self.kept[label] = np.median(frame[mask], axis=0)
 
     def trust(self) -> Mapping[int, Any]:
         return {label: FixedTrust(self.steps) for label in self.labels}
 
     def snapshot(self) -> dict[str, NDArray[Any]]:
-        state: dict[str, NDArray[Any]] = {str(label): colour for label, colour in self.colours.items()}
-        return {**state, "steps": np.asarray(self.steps)}
+        return {**super().snapshot(), "steps": np.asarray(self.steps)}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         self.steps = int(state["steps"])
-        self.colours = {int(name): value for name, value in state.items() if name != "steps"}
+        super().restore({name: array for name, array in state.items() if name != "steps"})
 
 
-class StillTracking:
+class StillTracker(ScriptedTracker):
     """Repeats the masks of its keyframe: for large clips, where looking at every pixel takes long."""
-
-    identity = "still/1"
-    chunk = 64
-    crosses_cuts = False
-
-    def make(self) -> StillTracker:
-        return StillTracker()
-
-
-class StillTracker:
-    def __init__(self) -> None:
-        self.masks: dict[int, NDArray[Any]] = {}
-
-    @property
-    def labels(self) -> tuple[int, ...]:
-        return tuple(sorted(self.masks))
 
     def step(
         self, frame: Rgb, masks: Mapping[int, Mask] | None = None, *, last: bool = False, cut: bool = False
     ) -> NDArray[np.float32]:
-        self.masks |= masks or {}
-        objects = np.stack([self.masks[label] for label in self.labels]).astype(np.float32)
+        self.kept |= masks or {}
+        objects = np.stack([self.kept[label] for label in self.labels]).astype(np.float32)
         return np.concatenate([1 - objects.max(axis=0, keepdims=True), objects])
-
-    def teach(self, frame: Rgb, masks: Mapping[int, Mask]) -> None:
-        pass
-
-    def trust(self) -> Mapping[int, Any]:
-        return {label: FixedTrust(0) for label in self.labels}
-
-    def snapshot(self) -> dict[str, NDArray[Any]]:
-        return {str(label): mask for label, mask in self.masks.items()}
-
-    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        self.masks = {int(name): mask for name, mask in state.items()}
 
 
 class GreyFilling:
@@ -271,12 +265,13 @@ class MeanFiller:
 
 def simple_engines(*, crosses_cuts: bool = False) -> Engines:
     names = {"segmenter": "square", "tracker": "colour", "inpainter": "mean"}
-    return Engines(SquareSegmenter(), ColourTracking(crosses_cuts=crosses_cuts), MeanFilling(), names)
+    tracking = Tracking(ColourTracker, "colour/1", crosses_cuts=crosses_cuts)
+    return Engines(SquareSegmenter(), tracking, MeanFilling(), names)
 
 
 def still_engines() -> Engines:
     names = {"segmenter": "square", "tracker": "still", "inpainter": "grey"}
-    return Engines(SquareSegmenter(), StillTracking(), GreyFilling(), names)
+    return Engines(SquareSegmenter(), Tracking(StillTracker, "still/1", chunk=64), GreyFilling(), names)
 
 
 def like(rgb: Rgb, colour: NDArray[Any]) -> Mask:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tam_edit import Edit, cli, errors
+from tam_edit import Edit, errors
 from tam_edit.effects import (
     Alter,
     Alteration,
@@ -28,7 +27,7 @@ from tam_edit.effects import (
     Remove,
     Replace,
 )
-from tam_edit.engine.report import Report, frames_run
+from tam_edit.engine.report import frames_run
 from tam_edit.making import OutputOptions
 from tam_edit.media.probe import probe
 from tam_edit.media.reader import ClipReader
@@ -38,6 +37,7 @@ from tam_edit.pipelines.encode import Layer
 from tam_edit.pipelines.stack import merged, over
 from tam_edit.pipelines.tracks import Box, Track
 from tests.scenes import BALL_PX, BLUE, RED, SIZE_WH, ball_at, centre, truth, write_clip
+from tests.support import Call, frames_of, ran
 
 pytestmark = pytest.mark.usefixtures("quick_engines")
 Rgb = NDArray[np.uint8]
@@ -51,35 +51,11 @@ def two_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Any:
-    """Run a command line in this process: (exit status, stdout, stderr)."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["tam-edit", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        said = capfd.readouterr()
-        return int(ended.value.code or 0), said.out, said.err
-
-    return run
-
-
-@pytest.fixture
 def edit(two_clip: Path, tmp_path: Path) -> Edit:
     found = Edit.create(two_clip, tmp_path / "two.edit")
     for lane, name in enumerate(("red", "blue")):
         found.mark(name, frame=0, points=[centre(0, lane)])
     return found
-
-
-def ran(report: Report) -> dict[str, int]:
-    return {stage.name: stage.frames_run for stage in report.stages}
-
-
-def frames_of(path: Path) -> list[Rgb]:
-    clip = probe(path, digest="x")
-    with ClipReader(clip) as reader:
-        return [shot.rgb() for shot in reader.frames(clip.span)]
 
 
 def planes_of(path: Path) -> list[tuple[bytes, ...]]:
@@ -411,7 +387,7 @@ def test_the_picture_of_everything_else_is_refused(edit: Edit, tmp_path: Path) -
 # The command line
 
 
-def test_commands_alter_and_render(call: Any, edit: Edit, tmp_path: Path) -> None:
+def test_commands_alter_and_render(call: Call, edit: Edit, tmp_path: Path) -> None:
     project = tmp_path / "two.edit"
     status, out, err = call("alter", project, "-o", tmp_path / "a.mkv", "--lossless", "--objects", "red", "--pixelate")
     assert status == 0, err
@@ -450,7 +426,7 @@ def test_commands_alter_and_render(call: Any, edit: Edit, tmp_path: Path) -> Non
     ],
 )
 def test_looks_on_the_command_line(
-    call: Any, edit: Edit, tmp_path: Path, options: tuple[str, ...], status: int, words: str
+    call: Call, edit: Edit, tmp_path: Path, options: tuple[str, ...], status: int, words: str
 ) -> None:
     cv2.imwrite(str(tmp_path / "bg.png"), np.random.default_rng(0).integers(0, 255, (30, 40, 3), np.uint8))
     command = ("replace", tmp_path / "two.edit", "-o", tmp_path / "a.mkv", "--lossless")

@@ -7,40 +7,26 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
 
-from tam_edit import cli
 from tests.scenes import centre, truth
+from tests.support import Call
 
 POINT = "--point={},{}".format(*centre(0))
+pytestmark = pytest.mark.usefixtures("quick_engines")
 
 
 @pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], quick_engines: None) -> Any:
-    """Run a command line in this process: (exit status, stdout, stderr)."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["tam-edit", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        said = capfd.readouterr()
-        return int(ended.value.code or 0), said.out, said.err
-
-    return run
-
-
-@pytest.fixture
-def project(call: Any, ball_clip: Path, tmp_path: Path) -> Path:
+def project(call: Call, ball_clip: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "ball.edit"
     assert call("new", ball_clip, folder)[0] == 0
     assert call("mark", folder, "--object", "ball", POINT)[0] == 0
     return folder
 
 
-def test_the_main_job_in_words(call: Any, project: Path, tmp_path: Path) -> None:
+def test_the_main_job_in_words(call: Call, project: Path, tmp_path: Path) -> None:
     status, out, _ = call("track", project)
     assert status == 0 and "propagate" in out and "engines: segmenter square" in out
     status, out, _ = call("remove", project, "-o", tmp_path / "a.mp4")
@@ -55,7 +41,7 @@ def test_the_main_job_in_words(call: Any, project: Path, tmp_path: Path) -> None
         assert sheet.size[0] > 300
 
 
-def test_json_is_one_object_on_stdout(call: Any, project: Path, tmp_path: Path) -> None:
+def test_json_is_one_object_on_stdout(call: Call, project: Path, tmp_path: Path) -> None:
     for words in (
         ("track", project),
         ("plan", project, "remove"),
@@ -85,7 +71,7 @@ def test_json_is_one_object_on_stdout(call: Any, project: Path, tmp_path: Path) 
     assert status == 2 and json.loads(out)["exit"] == 2
 
 
-def test_one_shot_by_every_kind_of_prompt(call: Any, ball_clip: Path, tmp_path: Path) -> None:
+def test_one_shot_by_every_kind_of_prompt(call: Call, ball_clip: Path, tmp_path: Path) -> None:
     Image.fromarray(truth(5)).save(tmp_path / "mask.png")
     x, y = centre(5)
     for number, prompt in enumerate(
@@ -103,7 +89,7 @@ def test_one_shot_by_every_kind_of_prompt(call: Any, ball_clip: Path, tmp_path: 
         assert picture.mode == "RGBA" and picture.getpixel(centre(0))[3] == 255  # type: ignore[index]
 
 
-def test_masks_go_out_and_come_back(call: Any, project: Path, ball_clip: Path, tmp_path: Path) -> None:
+def test_masks_go_out_and_come_back(call: Call, project: Path, ball_clip: Path, tmp_path: Path) -> None:
     assert call("export", project, "--format", "davis", "-o", tmp_path / "masks")[0] == 0
     other = tmp_path / "other.edit"
     assert call("new", ball_clip, other)[0] == 0
@@ -140,7 +126,7 @@ def test_masks_go_out_and_come_back(call: Any, project: Path, ball_clip: Path, t
     ],
 )
 def test_wrong_calls_say_what_to_do(
-    words: tuple[str, ...], status: int, message: str, call: Any, project: Path, ball_clip: Path, tmp_path: Path
+    words: tuple[str, ...], status: int, message: str, call: Call, project: Path, ball_clip: Path, tmp_path: Path
 ) -> None:
     named = {"CLIP": ball_clip, "EDIT": project, "a.mp4": tmp_path / "a.mp4"}
     got, _, err = call(*(named.get(word, word) for word in words))
@@ -149,7 +135,7 @@ def test_wrong_calls_say_what_to_do(
     assert not (tmp_path / "a.mp4").exists()
 
 
-def test_a_hand_edit_with_a_mistake_is_pointed_at(call: Any, project: Path, tmp_path: Path) -> None:
+def test_a_hand_edit_with_a_mistake_is_pointed_at(call: Call, project: Path, tmp_path: Path) -> None:
     path = project / "edit.json"
     good = path.read_text()
     path.write_text(good.replace('"points"', '"pionts"'))
@@ -163,7 +149,7 @@ def test_a_hand_edit_with_a_mistake_is_pointed_at(call: Any, project: Path, tmp_
 
 
 def test_an_error_of_ours_is_kept_for_a_report(
-    call: Any, project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    call: Call, project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("surprise")

@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 from tam_edit import Edit, errors
 from tam_edit.clip import FrameSpan
 from tam_edit.effects import Look, Replace
-from tam_edit.engine.report import Report, frames_run
+from tam_edit.engine.report import frames_run
 from tam_edit.making import OutputOptions
 from tam_edit.media.probe import probe
-from tam_edit.media.reader import ClipReader
 from tam_edit.models.classic.noise import Grain, grain_of, grained
 from tam_edit.models.classic.oklab import Tone, ToneSum, from_oklab, to_oklab, toned
 from tam_edit.pipelines.background_moving import ClipBackground, VideoBackground, played
@@ -27,7 +26,7 @@ from tam_edit.pipelines.context import Context
 from tam_edit.pipelines.placement import placed
 from tam_edit.pipelines.recipes import tubes
 from tests.scenes import SIZE_WH, centre, picture, truth
-from tests.support import SHARED, needs_footage
+from tests.support import SHARED, frames_of, needs_footage, ran
 
 Rgb = NDArray[np.uint8]
 LOSSLESS = OutputOptions(lossless=True)
@@ -37,16 +36,6 @@ def marked(clip: Path, folder: Path) -> Edit:
     edit = Edit.create(clip, folder)
     edit.mark("ball", frame=0, points=[centre(0)])
     return edit
-
-
-def ran(report: Report) -> dict[str, int]:
-    return {stage.name: stage.frames_run for stage in report.stages}
-
-
-def frames_of(path: Path) -> list[Rgb]:
-    clip = probe(path, digest="x")
-    with ClipReader(clip) as reader:
-        return [shot.rgb() for shot in reader.frames(clip.span)]
 
 
 def write_png(path: Path, rgb: Rgb) -> Path:

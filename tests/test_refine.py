@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tam_edit import Edit, cli, errors
+from tam_edit import Edit, errors
 from tam_edit.clip import FrameSpan
 from tam_edit.engine.report import Report, frames_run
 from tam_edit.masks import Mask, MaskTube
@@ -22,61 +21,37 @@ from tam_edit.pipelines.keyframes import Candidate
 from tam_edit.pipelines.refine import LONGEST, NEAR, Rules
 from tam_edit.script import Prompt
 from tam_edit.settings import Settings
-from tests.scenes import BLUE, RED, MeanFilling, centre, like, truth, write_clip
+from tests.scenes import BLUE, RED, MeanFilling, ScriptedTracker, Tracking, centre, like, truth, write_clip
+from tests.support import Call
 
 TIRES = 10
 """Steps after which the scripted tracker sees only a half."""
 
 
-class TiringTracking:
-    """Sees each object by its colour; some frames after it was last told, only its upper half, and knows that."""
+class TiringTracker(ScriptedTracker):
+    """Sees each object by its colour; some frames after it was last told, only its upper half, and knows that.
 
-    identity = "tiring/1"
-    chunk = 8
-    crosses_cuts = False
-
-    def make(self) -> TiringTracker:
-        return TiringTracker()
-
-
-class TiringTracker:
-    def __init__(self) -> None:
-        self.colours: dict[int, NDArray[np.float64]] = {}
-        self.age: dict[int, int] = {}
-
-    @property
-    def labels(self) -> tuple[int, ...]:
-        return tuple(sorted(self.colours))
+    It keeps the colour and the steps since it was told: [r, g, b, steps].
+    """
 
     def step(
         self, frame: Rgb, masks: Mapping[int, Mask] | None = None, *, last: bool = False, cut: bool = False
     ) -> NDArray[np.float32]:
-        self.age = {label: age + 1 for label, age in self.age.items()}
+        self.kept = {label: kept + np.array([0, 0, 0, 1]) for label, kept in self.kept.items()}
         for label, mask in (masks or {}).items():
-            self.age[label] = 0
-            if label not in self.colours:
-                self.colours[label] = np.median(frame[mask], axis=0)
+            colour = self.kept[label][:3] if label in self.kept else np.median(frame[mask], axis=0)
+            self.kept[label] = np.append(colour, 0)
         planes = []
         for label in self.labels:
-            seen = like(frame, self.colours[label])
-            if self.age[label] > TIRES:
+            seen = like(frame, self.kept[label][:3])
+            if self.kept[label][3] > TIRES:
                 seen[np.flatnonzero(seen.any(axis=1))[7:]] = False
             planes.append((masks or {}).get(label, seen))
         objects = np.stack(planes).astype(np.float32)
         return np.concatenate([1 - objects.max(axis=0, keepdims=True), objects]).astype(np.float32)
 
-    def teach(self, frame: Rgb, masks: Mapping[int, Mask]) -> None:
-        pass
-
     def trust(self) -> Mapping[int, Any]:
-        return {label: AgeTrust(self.age[label]) for label in self.labels}
-
-    def snapshot(self) -> dict[str, NDArray[Any]]:
-        return {str(label): np.append(colour, self.age[label]) for label, colour in self.colours.items()}
-
-    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        self.colours = {int(name): values[:3] for name, values in state.items()}
-        self.age = {int(name): int(values[3]) for name, values in state.items()}
+        return {label: AgeTrust(int(self.kept[label][3])) for label in self.labels}
 
 
 class AgeTrust:
@@ -112,11 +87,14 @@ class AnsweringSegmenter:
         return (Candidate(mask, self.score, "whole", self.stability),)
 
 
+TIRING = Tracking(TiringTracker, "tiring/1")
+
+
 @pytest.fixture
 def segmenter(monkeypatch: pytest.MonkeyPatch) -> AnsweringSegmenter:
     found = AnsweringSegmenter()
     names = {"segmenter": "answering", "tracker": "tiring", "inpainter": "mean"}
-    engines = Engines(found, TiringTracking(), MeanFilling(), names)
+    engines = Engines(found, TIRING, MeanFilling(), names)
     monkeypatch.setattr("tam_edit.pipelines.engines.resolve", lambda settings, options: engines)
     return found
 
@@ -330,29 +308,21 @@ def test_the_setting_lies_in_the_script(segmenter: AnsweringSegmenter, ball_clip
 
 
 def test_the_command_line_says_what_was_refined(
-    segmenter: AnsweringSegmenter,
-    ball_clip: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
+    segmenter: AnsweringSegmenter, ball_clip: Path, tmp_path: Path, call: Call
 ) -> None:
-    edit = marked(ball_clip, tmp_path / "ball.edit", 0)
+    folder = tmp_path / "ball.edit"
+    edit = marked(ball_clip, folder, 0)
     segmenter.rules = Rules(0.8, 0.85, 0.4, by_itself=False)
 
-    def call(*words: str) -> str:
-        monkeypatch.setattr(sys, "argv", ["tam-edit", *words])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        assert not ended.value.code
-        said = capfd.readouterr()
-        return said.out + said.err
+    def said(*words: object) -> str:
+        status, out, err = call(*words)
+        assert status == 0
+        return out + err
 
-    folder = str(tmp_path / "ball.edit")
-    assert "refined" not in call("track", folder)
-    assert "refined 2 masks: ball at frames" in call("track", folder, "--refine", "always")
-    assert "refined" not in call("track", folder, "--refine", "never")
-    out = call("remove", folder, "--refine", "always", "-o", str(tmp_path / "a.mp4"))
-    assert "refined 2 masks" in out
+    assert "refined" not in said("track", folder)
+    assert "refined 2 masks: ball at frames" in said("track", folder, "--refine", "always")
+    assert "refined" not in said("track", folder, "--refine", "never")
+    assert "refined 2 masks" in said("remove", folder, "--refine", "always", "-o", tmp_path / "a.mp4")
     assert edit.script.settings.refine == "auto", "an option of one run stays out of the script"
 
 
@@ -367,7 +337,7 @@ def test_sam_is_asked_with_what_it_saw_before(monkeypatch: pytest.MonkeyPatch, b
     torch.save(small_sam().state_dict(), weights)
     options = engines.EngineOptions(weights={"sam-vit-b": weights})
     whole = engines.resolve(Settings(segmenter="sam", tracker="classic", inpainter="classic"), options)
-    made = dataclasses.replace(whole, tracker=TiringTracking())
+    made = dataclasses.replace(whole, tracker=TIRING)
     monkeypatch.setattr("tam_edit.pipelines.engines.resolve", lambda settings, options: made)
     edit = Edit.create(ball_clip, tmp_path / "sam.edit")
     edit.mark("ball", mask=truth(0))

@@ -10,12 +10,11 @@ import pytest
 
 from tam_edit import Edit, errors
 from tam_edit.clip import FrameSpan
-from tam_edit.engine.report import Report, frames_run
+from tam_edit.engine.report import frames_run
 from tam_edit.making import OutputOptions
-from tam_edit.media.probe import probe
-from tam_edit.media.reader import ClipReader
 from tam_edit.pipelines.matte import soft_edge
 from tests.scenes import BLUE, RED, SIZE_WH, centre, picture, truth, write_clip
+from tests.support import frames_of, ran
 
 pytestmark = pytest.mark.usefixtures("quick_engines")
 
@@ -24,16 +23,6 @@ def marked(clip: Path, folder: Path, frame: int = 0) -> Edit:
     edit = Edit.create(clip, folder)
     edit.mark("ball", frame=frame, points=[centre(frame)])
     return edit
-
-
-def ran(report: Report) -> dict[str, int]:
-    return {stage.name: stage.frames_run for stage in report.stages}
-
-
-def frames_of(path: Path) -> list[np.ndarray]:
-    clip = probe(path, digest="x")
-    with ClipReader(clip) as reader:
-        return [shot.rgb() for shot in reader.frames(clip.span)]
 
 
 def test_a_click_gives_a_tube_and_a_clean_clip(ball_clip: Path, tmp_path: Path) -> None:
