@@ -57,6 +57,7 @@ class Job:
     settings: Mapping[str, Any] = field(default_factory=dict)
     engine: Mapping[str, Any] = field(default_factory=dict)
     overwrite: Overwrite = "always"
+    time_limit_s: float | None = None
 
     def engine_options(self) -> EngineOptions:
         from tam_edit.pipelines.engines import EngineOptions

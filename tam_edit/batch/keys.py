@@ -13,6 +13,9 @@ from tam_edit.settings import MATTES, REFINE, SHADOWS
 
 _RATE = re.compile(r"\d{1,9}([./]\d{1,9})?")
 _EXACT = re.compile(r"\d{1,9}(\.\d{1,9}|/[1-9]\d{0,8})?")
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,3})?) ?(s|m|h)")
+_UNITS_S = {"s": 1, "m": 60, "h": 3600}
+MOST_DURATION_S = 30 * 24 * 3600
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
@@ -158,6 +161,15 @@ def part(value: Any) -> str:
     return str(value)
 
 
+def duration(value: Any) -> float:
+    """Seconds: a number, or text with a unit."""
+    found = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    seconds = float(found[1]) * _UNITS_S[found[2]] if found else value
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 1 <= seconds <= MOST_DURATION_S:
+        raise Wrong('seconds are needed, or a time such as "90s", "45m" or "2h", from 1 s to 30 days')
+    return float(seconds)
+
+
 def or_auto(check: Check) -> Check:
     return lambda value: value if value == "auto" else check(value)
 
@@ -217,6 +229,7 @@ KEYS: Mapping[str, Check] = {
     "effect": one_of(*EFFECTS),
     "output": path,
     "overwrite": one_of(*OVERWRITES),
+    "time_limit": duration,
     "prompts": lambda value: value,  # checked item by item, with the place of each
     **SOURCE,
     "segmenter": text,

@@ -15,12 +15,16 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Literal, NoReturn
 
+from tam_edit.batch.alarm import overtime_words
 from tam_edit.batch.jobs import Job
 from tam_edit.batch.work import Hands, Outcome, Told
 from tam_edit.errors import EngineError
 
 STOP_S = 10.0
 """How long a worker may take to stop by itself before it is killed; finished chunks are on disk in either case."""
+
+HANGS_S = 20.0
+"""How long after its time limit a worker that interrupts did not reach is killed."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ Event = Told | Outcome | Died
 
 
 class Worker:
-    """One child process; task is what it works on."""
+    """One child process; task is what it works on, given when it was handed that."""
 
     def __init__(self, kit: Kit, cores: Sequence[int]) -> None:
         context = multiprocessing.get_context("spawn")
@@ -72,6 +76,7 @@ class Worker:
         theirs.close()
         watched.close()
         self.task: Task | None = None
+        self.given = 0.0
 
     def close(self) -> None:
         self.ours.close()
@@ -111,7 +116,7 @@ class Pool:
                 except OSError:
                     self._drop(place)
                     continue
-                chosen.task = task
+                chosen.task, chosen.given = task, time.monotonic()
                 return
         raise AssertionError("a task was given although nobody is idle")
 
@@ -138,9 +143,22 @@ class Pool:
                 continue
             if isinstance(event, Outcome):
                 worker.task = None
-                if event.status == "died":
-                    self._drop(place)  # a process that was short of memory is not used again
+                if event.status == "died" or event.overtime:
+                    self._drop(place)  # a process that was short of memory or interrupted is not used again
             yield event
+        yield from self._overdue()
+
+    def _overdue(self) -> Iterator[Event]:
+        """End workers that hang in a library beyond their job's time limit, where no interrupt reaches them."""
+        for place, worker in enumerate(self._workers):
+            limit_s = worker.task.job.time_limit_s if worker is not None and worker.task is not None else None
+            if worker is None or worker.task is None or limit_s is None:
+                continue
+            if time.monotonic() - worker.given > limit_s + HANGS_S:
+                number = worker.task.job.number
+                worker.process.kill()
+                self._drop(place)
+                yield Outcome(number, "failed", overtime_words(limit_s), overtime=True)
 
     def stop(self) -> None:
         """End all workers: asked first, killed after a while. What they finished is kept."""
@@ -220,7 +238,7 @@ def _work(tasks: Connection, lifeline: Connection, kit: Kit, cores: Sequence[int
                 return
             outcome = hands.run(task.job) if task.kind == "run" else hands.plan(task.job)
             tasks.send(outcome)
-            if outcome.status == "stopped":
+            if outcome.status == "stopped" or outcome.overtime:  # what was interrupted is not trusted with more
                 return
     except (EOFError, BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
         return  # the parent is gone, or wants us to go

@@ -180,6 +180,7 @@ class _Reader:
             settings={to: given[name] for name, to in keys.SETTINGS.items() if name in given},
             engine={name: self.option(name, given[name]) for name in keys.ENGINE if name in given},
             overwrite=given.get("overwrite", "always"),
+            time_limit_s=given.get("time_limit"),
         )
 
     def said(self, given: Mapping[str, Any]) -> SaidInJob:

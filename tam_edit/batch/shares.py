@@ -7,10 +7,12 @@ the output, finds everything there. A unit that was run twice, or not at all, ch
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from tam_edit.batch.alarm import overtime_words
 from tam_edit.batch.jobs import Job
 from tam_edit.batch.work import Outcome
 from tam_edit.engine.runner import Runner, Watcher
@@ -139,21 +141,41 @@ Course = Generator[list[Order], list[Answer], Outcome]
 def course(job: Job, hands: int, *, divided: bool) -> Course:
     """The orders of one job, wave by wave: each list may be done at once, the answers are sent back in its order."""
     former: tuple[Piece, ...] = ()
+    clock = Clock(job)
     for _ in range(MOST_WAVES if divided else 0):
-        [answer] = yield [Order("survey", job)]
-        if answer.outcome.status != "done":
-            return answer.outcome
+        [answer] = yield [Order("survey", clock.job)]
+        if end := clock.end([answer]):
+            return end
         shares = divide(answer.missing, hands)
         # Nothing left that could be done beside each other, or nothing came of the last wave.
         if answer.missing == former or (len(shares) <= 1 and all(piece.ready for piece in answer.missing)):
             break
         former = answer.missing
-        answers = yield [Order("share", job, share) for share in shares]
+        answers = yield [Order("share", clock.job, share) for share in shares]
+        if end := clock.end(answers):
+            return end
+    answers = yield [Order("run", clock.job)]
+    return clock.end(answers) or answers[0].outcome
+
+
+class Clock:
+    """A divided job with what is left of its time limit: each wave takes as long as its slowest order."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = self._given = job
+
+    def end(self, answers: Sequence[Answer]) -> Outcome | None:
+        """The job's end, if one of a wave's answers is that; else the wave's time is taken off the limit."""
         for answer in answers:
+            if answer.outcome.overtime and self._given.time_limit_s is not None:
+                # The order knew only what was left.
+                return dataclasses.replace(answer.outcome, error=overtime_words(self._given.time_limit_s))
             if answer.outcome.status != "done":
                 return answer.outcome
-    [answer] = yield [Order("run", job)]
-    return answer.outcome
+        if self.job.time_limit_s is not None:
+            spent_s = max(answer.outcome.seconds for answer in answers)
+            self.job = dataclasses.replace(self.job, time_limit_s=self.job.time_limit_s - spent_s)
+        return None
 
 
 def whole(job: Job, kind: Literal["run", "plan"]) -> Course:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from tam_edit.batch.alarm import Alarm, overtime_words
 from tam_edit.batch.jobs import EFFECTS, Job, SaidInJob
 from tam_edit.batch.results import keep_result, made_from, prompts_digest, script_path
 from tam_edit.digest import digest_of
@@ -42,7 +43,10 @@ SHORT_OF_MEMORY = ("nsufficient memory", "not enough memory", "failed to map seg
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended. died: its process did (or ran out of memory), so that another try may be worth it."""
+    """How a job ended. died: its process did (or ran out of memory), so that another try may be worth it.
+
+    overtime: it failed because it took longer than its time limit.
+    """
 
     number: int
     status: Status
@@ -53,6 +57,7 @@ class Outcome:
     frames: int = 0
     size_wh: tuple[int, int] = (0, 0)
     peak_rss_bytes: int = 0
+    overtime: bool = False
 
 
 @dataclass(frozen=True)
@@ -146,7 +151,7 @@ class Hands:
             report = EFFECTS[job.effect].plan(edit, job)
             return _outcome(job, "planned", report, source.frames, source.size_wh)
 
-        return self._told(job, work)
+        return self._told(dataclasses.replace(job, time_limit_s=None), work)
 
     def go_through(self, job: Job, make_runner: Callable[[Store, str], Runner], *, first: bool) -> Outcome:
         """Walk a job's recipe with a runner of somebody's own; first: a clip's project may have to be made."""
@@ -165,11 +170,15 @@ class Hands:
     def _told(self, job: Job, work: Callable[[], Outcome]) -> Outcome:
         began = time.perf_counter()
         failed = Outcome(job.number, "failed")
+        alarm = Alarm(job.time_limit_s)
         try:
-            outcome = work()
+            with alarm:
+                outcome = work()
         except (Cancelled, KeyboardInterrupt) as stopped:
             words = str(stopped) or "stopped: what is finished is kept, the next run goes on from there"
             outcome = dataclasses.replace(failed, status="stopped", error=words)
+            if alarm.rung and job.time_limit_s is not None:
+                outcome = dataclasses.replace(failed, error=overtime_words(job.time_limit_s), overtime=True)
         except TamEditError as error:
             outcome = dataclasses.replace(failed, error=str(error))
         except OSError as error:

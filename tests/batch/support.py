@@ -59,6 +59,20 @@ def deadly() -> None:
     scenes.MeanFiller.fill = fatal  # type: ignore[method-assign]
 
 
+def deaf() -> None:
+    """As `quick`, but to fill a clip of 13 frames takes for ever, as if in a library: no interrupt reaches it."""
+    quick()
+    fill = scenes.MeanFiller.fill
+
+    def endless(self: scenes.MeanFiller, start: int, stop: int) -> Iterator[scenes.Rgb]:
+        if self.frame_count == 13:
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM, signal.SIGTERM})
+            time.sleep(600)
+        return fill(self, start, stop)
+
+    scenes.MeanFiller.fill = endless  # type: ignore[method-assign]
+
+
 def greedy() -> None:
     """As `quick`, but to fill a clip of 13 frames takes more memory than the process may have."""
     import resource
