@@ -16,6 +16,7 @@ from PIL import Image
 from tam_edit.clip import ClipSource, Orientation
 from tam_edit.errors import SourceUnreadable, UsageError
 from tam_edit.media.digests import list_pictures
+from tam_edit.media.frame_tags import chroma_location_of, colour_of
 from tam_edit.media.opening import describe, open_source
 from tam_edit.media.rgb import rgb_small
 
@@ -66,11 +67,6 @@ def probe_pictures(
 
     Every picture is decoded once. Raises ClipEmpty, SourceUnreadable (a broken picture, or one of another size).
     """
-    from tam_edit.media.probe import (  # the two know each other; this way round when called
-        chroma_location_of,
-        colour_of,
-    )
-
     paths = list_pictures(folder)
     if frame_rate is not None and frame_rate <= 0:
         raise UsageError(f"a frame rate of {frame_rate}: it must be above 0")

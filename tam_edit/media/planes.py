@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from tam_edit.clip import ClipSource
 from tam_edit.media.convert import convert
+from tam_edit.media.frame_tags import SITED_LEFT, SITED_TOP_LEFT
 from tam_edit.media.layouts import (
     Layout,
     copy_planes,
@@ -32,7 +33,6 @@ LUMA_RED_BLUE = {
     9: (0.2627, 0.0593),
     10: (0.2627, 0.0593),
 }
-SITED_LEFT, SITED_CENTRE, SITED_TOP_LEFT = 1, 2, 3
 
 
 def blend(

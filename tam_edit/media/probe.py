@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import av.error
 import numpy as np
@@ -18,9 +17,10 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from tam_edit.clip import ClipSource, ColourTags, Orientation, StreamNote
+from tam_edit.clip import ClipSource, Orientation, StreamNote
 from tam_edit.errors import ClipEmpty, ClipTruncated, SourceUnreadable
 from tam_edit.media.convert import SWS_MATRIX
+from tam_edit.media.frame_tags import chroma_location_of, colour_of, orientation_of, side_data
 from tam_edit.media.opening import describe, edited_stream, no_memory, open_source
 from tam_edit.media.pictures import probe_pictures
 from tam_edit.media.rgb import rgb_small
@@ -30,7 +30,6 @@ OnPicture = Callable[[int, NDArray[np.uint8]], None]
 
 # Containers whose header says how long the film is; elsewhere FFmpeg only guesses a duration from the bit rate.
 SAYS_DURATION = frozenset({"mov", "matroska", "avi", "flv", "asf"})
-CHROMA_LEFT, CHROMA_CENTRE, CHROMA_TOP_LEFT = 1, 2, 3
 CAPTIONS_LOOKED_FOR_FRAMES = 200
 
 
@@ -228,55 +227,6 @@ def _readable(stream: VideoStream, seen: _Seen) -> str:
     seconds = float((max(stamps) - min(stamps)) * (stream.time_base or 0)) if stamps else 0.0
     whole = f" of {stream.frames}" if stream.frames > len(seen.raw_pts) else ""
     return f"{len(seen.raw_pts)}{whole} frames ({seconds:.2f} s)"
-
-
-def colour_of(frame: VideoFrame, stream: VideoStream | None) -> ColourTags:
-    """The colour tags of a decoded frame, the stream's where the frame has none."""
-    name = frame.format.name
-
-    def tagged(name_of: str, unspecified: int) -> int:
-        value = int(getattr(frame, name_of))
-        if value == unspecified and stream is not None:
-            value = int(getattr(stream.codec_context, name_of))
-        return value
-
-    tagged_range = tagged("color_range", 0)
-    always_full = name.startswith("yuvj") or frame.format.is_rgb or name in {"pal8", "gray", "ya8"}
-    matrix = 0 if frame.format.is_rgb and name != "pal8" else tagged("colorspace", 2)
-    return ColourTags(
-        matrix=matrix,
-        primaries=tagged("color_primaries", 2),
-        transfer=tagged("color_trc", 2),
-        full_range=tagged_range == 2 or (tagged_range == 0 and always_full),
-        range_tagged=tagged_range != 0,
-    )
-
-
-def chroma_location_of(frame: VideoFrame, codec: str) -> int:
-    """Where subsampled chroma lies (AVChromaLocation): by the codec's convention, as PyAV does not tell the tag."""
-    if frame.format.name.startswith("yuvj") or codec in {"mjpeg", "vp8", "mpeg1video", "webp"}:
-        return CHROMA_CENTRE
-    return CHROMA_TOP_LEFT if int(frame.colorspace) in {9, 10} and codec in {"hevc", "av1"} else CHROMA_LEFT
-
-
-def side_data(frame: VideoFrame, kind: str) -> bytes | None:
-    """A decoded frame's side data of one kind; None also where PyAV does not know another kind beside it (EXIF)."""
-    try:
-        held: Any = frame.side_data.get(kind)
-    except ValueError:
-        return None
-    return None if held is None else bytes(held)
-
-
-def orientation_of(frame: VideoFrame) -> tuple[Orientation, tuple[int, ...] | None, bool]:
-    """(orientation, display matrix as stored, understood) of a decoded frame."""
-    held = side_data(frame, "DISPLAYMATRIX")
-    if held is None:
-        found = Orientation(-round(frame.rotation / 90) % 4)
-        return found, None if found.is_identity else found.to_display_matrix(), True
-    matrix = tuple(int(value) for value in np.frombuffer(held, dtype=np.int32)[:9])
-    understood = Orientation.from_display_matrix(matrix)
-    return understood or Orientation(), matrix, understood is not None
 
 
 def _timestamps(stream: VideoStream, seen: _Seen) -> tuple[list[int], bool]:
