@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +11,15 @@ import pytest
 import torch
 from PIL import Image
 
-from tam_edit import Edit, cli, errors
+from tam_edit import Edit, errors
 from tam_edit.pipelines import engines
-from tam_edit.pipelines.prompts import SCRIBBLE_POINTS, boxes_inside, clicked, spread_points
+from tam_edit.pipelines.prompts import SCRIBBLE_POINTS, boxes_inside, clicked, refused, spread_points
 from tam_edit.saying import Saying
 from tam_edit.script import Prompt, StoredMask
 from tests.sam.support import small_sam
 from tests.scenes import BALL_PX, BLUE, RED, SIZE_WH, ball_at, centre, picture, truth, write_clip
+from tests.support import Call
 
-Call = Callable[..., tuple[int, str, str]]
 LANES = (RED, BLUE)
 
 
@@ -37,20 +35,6 @@ def words(numbers: Any) -> str:
 @pytest.fixture(scope="module")
 def two_balls(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_clip(tmp_path_factory.mktemp("clips") / "two.mp4", frames=6, lanes=LANES)
-
-
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Call:
-    """Run a command line in this process: (exit status, stdout, stderr)."""
-
-    def run(*said: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["tam-edit", *map(str, said)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        told = capfd.readouterr()
-        return int(ended.value.code or 0), told.out, told.err
-
-    return run
 
 
 @pytest.fixture
@@ -77,6 +61,11 @@ def test_each_kind_on_the_command_line_lies_in_the_script(call: Call, project: P
     assert status == 0, err
     assert said(project) == {"frame": 1, "scribbles": [[list(point) for point in line]]}
 
+    beside = [[float(x), 2.0] for x in (70, 90)]
+    status, _, err = call(*mark, "--frame", 1, "--point", words(centre(1)), "--not-scribble", "70,2 90,2")
+    assert status == 0, err
+    assert said(project) == {"frame": 1, "points": [list(centre(1))], "negative_scribbles": [beside]}
+
     drawn = np.zeros((SIZE_WH[1], SIZE_WH[0]), np.uint8)
     x, y = ball_at(2)
     drawn[y + 3, x + 2 : x + 12] = 255
@@ -85,6 +74,11 @@ def test_each_kind_on_the_command_line_lies_in_the_script(call: Call, project: P
     assert status == 0, err
     assert len(said(project)["points"]) == SCRIBBLE_POINTS
     assert all(drawn[int(row), int(column)] for column, row in said(project)["points"])
+    status, _, err = call(
+        *mark, "--frame", 2, "--point", words(centre(2, 1)), "--not-scribble", tmp_path / "stroke.png"
+    )
+    assert status == 0, err
+    assert all(drawn[int(row), int(column)] for column, row in said(project)["negative"])
 
     rough = truth(3)
     rough[:, : centre(3)[0]] = False
@@ -111,6 +105,8 @@ def test_each_kind_on_the_command_line_lies_in_the_script(call: Call, project: P
         (("--scribble", "a dog"), "name a picture"),
         (("--scribble", "no.png"), "no such file"),
         (("--scribble", "8,12 800,12"), "outside the picture"),
+        (("--point", "8,12", "--not-scribble", "8,12 800,12"), "outside the picture"),
+        (("--not-scribble", "8,12 9,12"), "only what the object is not"),
         (("--box", "1,1,20,20", "--box", "9,9,3,3"), "X0 < X1"),
         (("--box", "1,1,20,20", "--box", "200,200,300,300"), "outside the picture"),
         (("--box", "1,1,20,20", "--box", "1,2,3"), "X0,Y0,X1,Y1"),
@@ -136,6 +132,11 @@ def test_classic_joins_what_each_box_holds(project: Path) -> None:
     assert with_point[centre(0, 1)[::-1]] and with_point[centre(0, 0)[::-1]]
     scribbled = edit.mark("both", frame=1, scribbles=[[centre(1, 0), (centre(1, 0)[0] + 3, centre(1, 0)[1])]])
     assert (scribbled & truth(1)).sum() / (scribbled | truth(1)).sum() > 0.85
+    # Both balls lie in the box; a line over one of them leaves the other.
+    row = [(centre(1, 1)[0] - 3, centre(1, 1)[1]), (centre(1, 1)[0] + 3, centre(1, 1)[1])]
+    around = (0, 0, *SIZE_WH)
+    less = edit.mark("both", frame=1, points=[centre(1)], box=around, negative_scribbles=[row])
+    assert (less & truth(1)).sum() > 0.85 * truth(1).sum() and not (less & truth(1, 1)).any()
 
 
 def test_classic_redraws_a_rough_mask(project: Path) -> None:
@@ -177,12 +178,17 @@ def test_sam_joins_boxes_and_polishes(sam: Any) -> None:
     (scribbled,) = segmenter.answer(seen, Prompt(scribbles=(line,)))
     (clicks,) = segmenter.answer(seen, Prompt(points=clicked(Prompt(scribbles=(line,)))))
     assert (scribbled.mask == clicks.mask).all()
+    (lined,) = segmenter.answer(seen, Prompt(box=first, negative_scribbles=(line,)))
+    (dotted,) = segmenter.answer(seen, Prompt(box=first, negative=clicked(Prompt(scribbles=(line,)))))
+    assert (lined.mask == dotted.mask).all() and (lined.mask != parts[0].mask).any()
 
 
 def test_points_of_a_scribble_lie_evenly_on_it() -> None:
     line = ((0.0, 0.0), (10.0, 0.0), (10.0, 10.0))
     points = clicked(Prompt(points=((3.0, 3.0),), scribbles=(line, ((7.0, 7.0),))))
     assert points == ((3.0, 3.0), (2.0, 0.0), (6.0, 0.0), (10.0, 0.0), (10.0, 4.0), (10.0, 8.0), (7.0, 7.0))
+    beside = Prompt(points=((3.0, 3.0),), negative=((1.0, 1.0),), negative_scribbles=(line,))
+    assert clicked(beside) == ((3.0, 3.0),) and refused(beside) == ((1.0, 1.0), *points[1:6])
     spread = spread_points(truth(0), 4)
     assert len(set(spread)) == 4 and all(truth(0)[int(y), int(x)] for x, y in spread)
     assert boxes_inside(Prompt(box=(-3, 1, 5, 99)), (64, 96)) == ((0.0, 1, 5, 64.0),)
@@ -210,12 +216,12 @@ def test_a_click_on_the_page_keeps_what_the_page_cannot_say(project: Path) -> No
     line = (tuple(map(float, centre(0, 1))),)
     edit.mark("both", box=box(0, 0), boxes=[box(0, 1)], scribbles=[line])
     desk = Desk(edit)
-    desk.say("both", Saying(0, points=[centre(0)], box=box(0, 0, 1)))
+    desk.say("both", Saying(0, points=[centre(0)], box=box(0, 0, 1), scribbles=[line]))
     prompt = edit.script.prompt("both", 0)
     assert prompt is not None and prompt.points and prompt.scribbles == (line,) and len(prompt.all_boxes) == 2
     desk.say("both", Saying(0, points=[centre(0)]))
     prompt = edit.script.prompt("both", 0)
-    assert prompt is not None and prompt.all_boxes == () and prompt.scribbles
+    assert prompt is not None and prompt.all_boxes == () and not prompt.scribbles, "what it says it takes away"
     desk.close()
 
 

@@ -204,13 +204,19 @@ class Routes:
         given = await asked.json_of(request)
         desk = self.studio.open_desk
         name = asked.text(given.get("object"), "object")
+        frame = asked.number(given.get("frame"), "frame")
         mask = None if given.get("mask") is None else asked.mask(given["mask"], desk.source.size_wh)
+        if mask is None and "polish" in given:
+            mask = await run_in_threadpool(desk.rough, name, frame)
         saying = Saying(
-            frame=asked.number(given.get("frame"), "frame"),
+            frame=frame,
             points=asked.points(given.get("points", []), "points"),
             negative=asked.points(given.get("negative", []), "negative"),
+            scribbles=asked.lines(given.get("scribbles", []), "scribbles"),
+            negative_scribbles=asked.lines(given.get("negative_scribbles", []), "negative_scribbles"),
             box=given.get("box"),
             mask=mask,
+            polish=given.get("polish") is True,
             absent=given.get("absent") is True,
             candidate=asked.number(given.get("candidate", 0), "candidate"),
         )

@@ -13,6 +13,7 @@ from tam_edit.masks import Mask
 
 LARGEST_JSON_BYTES = 16 << 20
 MOST_POINTS = 500
+MOST_LINES = 100
 
 
 async def json_of(request: Request) -> dict[str, Any]:
@@ -56,6 +57,12 @@ def points(value: Any, what: str) -> list[tuple[float, float]]:
             raise UsageError(f"{what} {pair!r}: write [x, y]")
         found.append((float(pair[0]), float(pair[1])))
     return found
+
+
+def lines(value: Any, what: str) -> list[list[tuple[float, float]]]:
+    if not isinstance(value, list) or len(value) > MOST_LINES:
+        raise UsageError(f"{what}: at most {MOST_LINES} lists of points are possible")
+    return [points(line, f"{what}[{index}]") for index, line in enumerate(value)]
 
 
 def mask(runs: Any, size_wh: tuple[int, int]) -> Mask:

@@ -11,7 +11,7 @@ import numpy as np
 
 from tam_edit.digest import digest_of
 from tam_edit.engine.store import EntryLost
-from tam_edit.errors import PromptError, TamEditError
+from tam_edit.errors import MaskEmpty, PromptError, TamEditError
 from tam_edit.masks import LabelMap, Mask
 from tam_edit.pipelines.context import Context
 from tam_edit.pipelines.engines import Engines
@@ -209,6 +209,17 @@ class Desk:
         self._show_at_once(name, saying.frame, mask)
         return answer
 
+    def rough(self, name: str, frame: int) -> Mask:
+        """The mask to polish: what was painted or taken in on this frame, else what is shown. Raises MaskEmpty."""
+        former = self.edit.script.prompt(name, frame)
+        if former is not None and former.mask is not None:
+            return former.mask.mask()
+        label = self.edit.script.label_of(name)
+        mask = self.label_map(frame) == label if 0 <= frame < self.source.frames else self.nothing() == label
+        if not mask.any():
+            raise MaskEmpty(f"{name!r} has no mask on frame {frame} that could be polished: mark it there first")
+        return mask
+
     def prepare(self, frame: int) -> None:
         """A person rests on a frame: decode it for clicks, and let the engine look at it ahead.
 
@@ -238,9 +249,8 @@ class Desk:
         former = script.prompt(name, saying.frame)
         if former is not None:
             prior = former.prior if former.mask is None else former.mask
-            # The page shows scribbles and further boxes, but changes only points and the first box.
-            boxes = former.boxes if plain.box is not None else ()
-            return replace(plain, prior=prior, scribbles=former.scribbles, boxes=boxes)
+            # The page shows further boxes, but changes only the first one.
+            return replace(plain, prior=prior, boxes=former.boxes if plain.box is not None else ())
         item = self.known.shown.get(saying.frame)
         if name not in script.names or item is None or item.state != TRACKED:
             return plain

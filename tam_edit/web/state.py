@@ -108,6 +108,8 @@ def _prompt_json(frame: int, prompt: Prompt) -> dict[str, Any]:
         "box": prompt.box,
         "boxes": prompt.boxes,
         "scribbles": prompt.scribbles,
+        "negative_scribbles": prompt.negative_scribbles,
+        "polish": prompt.polish,
         "candidate": prompt.candidate,
         "correction": prompt.prior is not None,
     }

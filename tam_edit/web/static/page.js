@@ -3,6 +3,7 @@
 import { get, post, send } from "/static/api.js";
 import { maps, paint } from "/static/media.js";
 import * as form from "/static/form.js";
+import * as hand from "/static/hand.js";
 import * as keys from "/static/keys.js";
 import * as panels from "/static/panels.js";
 import { play, start as startPlaying, toggle } from "/static/play.js";
@@ -14,7 +15,7 @@ const START_AT_ONCE = 60; // frames of work below which a run begins without ask
 
 const app = {
   state: null, track: null, times: [0, 1], frame: 0, object: "", drafts: [], tool: "include",
-  overlay: "tint", compare: "", result: "", playing: 0, lastShown: -1, candidates: [], candidate: 0, saying: null, pending: null,
+  overlay: "tint", compare: "", result: "", playing: 0, lastShown: -1, candidates: [], saying: null, pending: null,
 
   label() { const found = app.state.objects.find((item) => item.name === app.object); return found ? found.label : 0; },
   prompt() { const found = app.state.objects.find((item) => item.name === app.object); return found && found.prompts.find((one) => one.frame === app.frame); },
@@ -40,7 +41,7 @@ const app = {
 
   go(frame) {
     const next = Math.min(Math.max(Math.round(frame) || 0, 0), app.state.project.frames - 1);
-    if (next !== app.frame) { app.candidates = []; app.candidate = 0; }
+    if (next !== app.frame) { app.candidates = []; hand.letGo(); }
     app.frame = next;
     place("number").value = next;
     timeline.follow(next);
@@ -75,26 +76,33 @@ const app = {
   // Saying where things are
 
   point([x, y], negative) {
-    const now = app.prompt(), clicks = now && now.kind === "clicks" ? now : { points: [], negative: [], box: null };
-    const points = negative ? clicks.points : [...clicks.points, [x, y]];
-    return app.tell({ points, negative: negative ? [...clicks.negative, [x, y]] : clicks.negative, box: clicks.box });
+    const list = negative ? "negative" : "points", now = clicks();
+    return app.tell({ ...now, [list]: [...now[list], [x, y]] });
   },
-  dropPoint(list, index) {
-    const now = app.prompt(), left = { points: now.points, negative: now.negative, box: now.box };
-    left[list] = now[list].filter((_, at) => at !== index);
-    if (!left.points.length && !left.box && !(left.negative.length && now.correction)) return app.unmark(app.object, app.frame);
+  scribble(line, negative) {
+    const list = negative ? "negative_scribbles" : "scribbles", now = clicks();
+    return app.tell({ ...now, [list]: [...now[list], line] });
+  },
+  drop(list, index) {
+    const left = clicks();
+    left[list] = left[list].filter((_, at) => at !== index);
+    const beside = left.negative.length + left.negative_scribbles.length;
+    if (!left.points.length && !left.scribbles.length && !left.box && !(beside && app.prompt().correction)) return app.unmark(app.object, app.frame);
     return app.tell(left);
   },
-  box(sides) {
-    const now = app.prompt();
-    return app.tell({ points: now ? now.points : [], negative: now ? now.negative : [], box: sides });
-  },
+  box: (sides) => app.tell({ ...clicks(), box: sides }),
   mask: (runs) => app.tell({ mask: runs }),
+  // The mask here redrawn along the picture's edges; once more: as it was painted or taken in.
+  polish() {
+    if (!app.label()) return app.say("Mark the object first: Polish redraws its mask along edges.", true);
+    const now = app.prompt();
+    return app.tell({ polish: !(now && now.kind === "mask" && now.polish) });
+  },
   pick() {
     const now = app.prompt();
     if (!now || now.kind !== "clicks") return app.say("Click first; then other readings of the clicks can be picked.");
     const count = app.moreCandidates ? 3 : app.candidates.length || 3;
-    return app.tell({ points: now.points, negative: now.negative, box: now.box, candidate: (now.candidate + 1) % count });
+    return app.tell({ ...clicks(), candidate: (now.candidate + 1) % count });
   },
   absent() {
     const now = app.prompt();
@@ -112,7 +120,7 @@ const app = {
     app.saying = (async () => {
       if (former) await former;
       const newer = app.pending;
-      if (newer !== mine && newer.object === mine.object && newer.frame === mine.frame && !said.mask) return;
+      if (newer !== mine && newer.object === mine.object && newer.frame === mine.frame && isClicks(said) && isClicks(newer.said)) return;
       try { await sendSaying(mine); } catch (error) {
         app.say(error.message, true);
         if (app.pending === mine) { app.pending = null; took(await get("/api/state")); }
@@ -165,14 +173,21 @@ const app = {
   reloadTrack() { if (!app.reloading) app.reloading = setTimeout(() => { app.reloading = 0; loadTrack().then(show, () => {}); }, 2000); },
 };
 
+const isClicks = (said) => Boolean(said.points);
+// What clicks say on this frame now, to be said again with one more or one less.
+function clicks() {
+  const now = app.prompt(), found = now && now.kind === "clicks" ? now : {};
+  return { points: found.points || [], negative: found.negative || [], scribbles: found.scribbles || [], negative_scribbles: found.negative_scribbles || [], box: found.box || null };
+}
+
 // What was said a moment ago is shown before the server has answered, and over its answers to what came before.
 function applyPending() {
-  if (!app.pending || app.pending.said.mask) return;
+  if (!app.pending || !(isClicks(app.pending.said) || app.pending.said.absent)) return;
   const { object, frame, said } = app.pending;
   let item = app.state.objects.find((one) => one.name === object);
   if (!item) app.state.objects.push(item = { name: object, label: app.state.objects.length + 1, prompts: [] });
   const former = item.prompts.find((one) => one.frame === frame);
-  const prompt = { points: [], negative: [], box: null, candidate: 0, correction: Boolean(former && former.correction), ...said, frame, kind: said.absent ? "absent" : "clicks" };
+  const prompt = { points: [], negative: [], scribbles: [], negative_scribbles: [], box: null, candidate: 0, correction: Boolean(former && former.correction), ...said, frame, kind: said.absent ? "absent" : "clicks" };
   item.prompts = [...item.prompts.filter((one) => one !== former), prompt].sort((a, b) => a.frame - b.frame);
   app.drafts = app.drafts.filter((name) => name !== object);
 }
@@ -277,6 +292,8 @@ function show() {
   if (!app.state || !app.state.project) return;
   stage.draw();
   timeline.draw();
+  const now = app.prompt();
+  place("polish").setAttribute("aria-pressed", String(Boolean(now && now.kind === "mask" && now.polish)));
   panels.draw();
   form.draw();
   document.body.dataset.frame = app.frame;
@@ -318,7 +335,7 @@ on("number", () => app.go(Number(place("number").value)), "change");
 on("overlay", () => overlayAs(place("overlay").value), "change"); on("compare", () => compare(place("compare").value), "change");
 on("result", () => { app.result = place("result").value; show(); }, "change");
 on("fit", stage.fit); on("one", stage.oneToOne); on("in", () => stage.zoom(1.25)); on("out", () => stage.zoom(0.8));
-on("candidate", () => app.pick()); on("absent", () => app.absent());
+on("candidate", () => app.pick()); on("polish", () => app.polish()); on("absent", () => app.absent());
 for (const one of document.querySelectorAll("[data-tool]")) one.addEventListener("click", () => tool(one.dataset.tool));
 
 function theme(name) {
@@ -349,6 +366,6 @@ for (const name of ["dragover", "dragleave", "drop"]) document.addEventListener(
 });
 
 try { theme(localStorage.getItem("theme") || "dark"); } catch { theme("dark"); }
-stage.start(app); timeline.start(app); panels.start(app); form.start(app); startPlaying(app);
+stage.start(app); hand.start(app); timeline.start(app); panels.start(app); form.start(app); startPlaying(app);
 keys.start(app, { tool, compare, overlayAs, nextDoubt, nextKeyframe });
 follow();

@@ -77,9 +77,9 @@ function objectItem(name, label, prompts) {
 
 function said(prompt) {
   if (prompt.kind === "absent") return "absent from here";
-  if (prompt.kind === "mask") return "painted";
-  const clicks = prompt.points.length + prompt.negative.length;
-  return [clicks && plural(clicks, "click"), prompt.box && "box", prompt.scribbles && prompt.scribbles.length && "scribble", prompt.correction && "correction"].filter(Boolean).join(", ");
+  if (prompt.kind === "mask") return prompt.polish ? "painted, polished" : "painted";
+  const clicks = prompt.points.length + prompt.negative.length, lines = prompt.scribbles.length + prompt.negative_scribbles.length;
+  return [clicks && plural(clicks, "click"), prompt.box && "box", lines && plural(lines, "scribble"), prompt.correction && "correction"].filter(Boolean).join(", ");
 }
 
 // Work
