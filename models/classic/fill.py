@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from tam_edit.errors import EngineError, MaskSizeMismatch, UsageError
-from tam_edit.models.classic.fill_chain import chains, sampled
+from tam_edit.models.classic.fill_chain import chains
 from tam_edit.models.classic.fill_fuse import (
     CHAIN_LATER,
     Candidate,
@@ -29,9 +30,10 @@ from tam_edit.models.classic.fill_fuse import (
     weighed_plate,
 )
 from tam_edit.models.classic.fill_membrane import Bools, mean_size
+from tam_edit.models.classic.fill_pictures import Rgb, sampled
 from tam_edit.models.classic.fill_plate import plate_frames
 from tam_edit.models.classic.fill_reference import Box, box_around, chosen
-from tam_edit.models.classic.fill_scene import Recent, Rgb, Scene
+from tam_edit.models.classic.fill_scene import Recent, Scene
 from tam_edit.models.classic.fill_texture import ANCHOR_EVERY, LEAST_PX, anchored, fetched
 
 BOX_MARGIN_PX = 40
@@ -69,6 +71,9 @@ class Filler:
 
     read(i) -> (uint8 rgb [H, W, 3], bool mask [H, W]) for 0 <= i < frame_count. `notes` collects what could not
     be filled from other frames.
+
+    kept_bytes: how much memory full pictures may take (None: as much as those within reach need); what is beyond goes
+    to a temporary file in `folder`. Neither changes a result.
     """
 
     def __init__(
@@ -78,6 +83,8 @@ class Filler:
         settings: FillSettings | None = None,
         *,
         read_mask: Callable[[int], Bools] | None = None,
+        kept_bytes: int | None = None,
+        folder: Path | None = None,
     ) -> None:
         self.settings = settings or FillSettings()
         self.frame_count = frame_count
@@ -85,7 +92,8 @@ class Filler:
         self._notes: dict[int, str] = {}
         self._read = read
         self._read_mask = read_mask or (lambda index: read(index)[1])
-        self._scene = Scene(self._checked, 2 * self.settings.reach + self.chunk + 64, self.settings.guard_px)
+        limit = 2 * self.settings.reach + self.chunk + 64
+        self._scene = Scene(self._checked, limit, self.settings.guard_px, kept_bytes, folder)
         self._shape: tuple[int, ...] | None = None
         self._raws: Recent[tuple[Rgb, Bools]] = Recent(3)
         self._anchor_raws: Recent[tuple[Rgb, Bools]] = Recent(3)

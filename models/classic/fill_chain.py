@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from tam_edit.models.classic.fill_membrane import Floats, squared
+from tam_edit.models.classic.fill_pictures import sampled
 from tam_edit.models.classic.fill_scene import Scene, inside
 
 DRIFT_PX = 3.0  # beyond this forward-backward disagreement, summed along the way, a chain has lost its pixel
@@ -21,18 +21,6 @@ class Origin:
     frame: NDArray[np.int32]
     xy: Floats  # [N, 2]
     drift_px: Floats
-
-
-def sampled(image: NDArray[np.generic], xy: Floats, interpolation: int = cv2.INTER_LINEAR) -> NDArray[np.float32]:
-    """Values of an image at points [N, 2], edges repeated: float32 [N] or [N, C]."""
-    count = len(xy)
-    columns = 256  # remap takes at most 32767 rows
-    rows = -(-count // columns)
-    padded = np.zeros((rows * columns, 2), np.float32)
-    padded[:count] = xy
-    table = padded.reshape(rows, columns, 2)
-    found = cv2.remap(image, table[..., 0], table[..., 1], interpolation, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(found.reshape(rows * columns, *image.shape[2:])[:count], np.float32)
 
 
 def chains(scene: Scene, index: int, points: Floats, direction: int, stop: int, sightings: int) -> list[Origin]:

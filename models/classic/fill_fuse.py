@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tam_edit.models.classic.fill_chain import sampled
 from tam_edit.models.classic.fill_membrane import Bools, Floats, blurred, halved, mean_size, membrane
+from tam_edit.models.classic.fill_pictures import Rgb, sampled
 from tam_edit.models.classic.fill_plate import plate
 from tam_edit.models.classic.fill_reference import Box, registered
-from tam_edit.models.classic.fill_scene import Rgb, Scene, grid, moved, stands
+from tam_edit.models.classic.fill_scene import Scene, grid, moved, stands
 
 RING_PX = 12
 HOPELESS = 15.0  # grey levels: a plate that is this far off around the hole is not looked at further
@@ -229,12 +229,12 @@ def fused(scene: Scene, box: Box, parts: list[Weighed], points: Floats) -> tuple
         source = ((xy + 0.5) * scale - 0.5).astype(np.float32)
         colour = part.correction[spot] if same_size else sampled(part.correction, here)
         if candidate.dense:
-            colour = colour + sampled(scene.picture(int(candidate.frame[0, 0]))[0], source, cv2.INTER_CUBIC)
+            colour = colour + scene.taken(int(candidate.frame[0, 0]), source)
         else:
             frames = candidate.frame[spot]
             for frame in np.unique(frames):
                 pick = frames == frame
-                colour[pick] += sampled(scene.picture(int(frame))[0], source[pick], cv2.INTER_CUBIC)
+                colour[pick] += scene.taken(int(frame), source[pick])
         total[asked] += weight[asked, None] * colour
         mass[asked] += weight[asked]
     return total, mass

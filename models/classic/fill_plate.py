@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tam_edit.models.classic.fill_chain import sampled
 from tam_edit.models.classic.fill_membrane import Bools, Floats, mean_size
+from tam_edit.models.classic.fill_pictures import sampled
 from tam_edit.models.classic.fill_scene import Scene, inside, moved
 
 SPREAD = 10.0  # grey levels: samples much farther from the others than this are other things passing by

@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import cv2
@@ -14,9 +15,8 @@ from numpy.typing import NDArray
 
 from tam_edit.models.classic import flow
 from tam_edit.models.classic.fill_membrane import Bools, Floats, membrane, squared
+from tam_edit.models.classic.fill_pictures import Pictures, Read, Rgb
 
-Rgb = NDArray[np.uint8]
-Read = Callable[[int], tuple[Rgb, Bools]]
 Matrix = NDArray[np.float64]
 Value = TypeVar("Value")
 
@@ -72,13 +72,15 @@ class Scene:
     """Frames and motion of one shot by index, made on demand and kept while recent.
 
     Every value is a function of the frames it names only (a step of its two frames), so the order of requests
-    never changes a result.
+    never changes a result; neither does how much of them is kept in memory (see fill_pictures.Pictures).
     """
 
-    def __init__(self, read: Read, limit: int, guard_px: int) -> None:
+    def __init__(
+        self, read: Read, limit: int, guard_px: int, kept_bytes: int | None = None, folder: Path | None = None
+    ) -> None:
         self._read = read
         self._guard_px = guard_px
-        self._pictures: Recent[tuple[Rgb, Bools]] = Recent(max(8, limit // 2))
+        self._pictures = Pictures(self._load, max(8, limit // 2), kept_bytes, folder)
         self._smalls: Recent[Small] = Recent(limit)
         self._pairs: Recent[tuple[Step, Step]] = Recent(limit)
         self._walks: Recent[Matrix] = Recent(4096)
@@ -88,7 +90,11 @@ class Scene:
 
     def picture(self, index: int) -> tuple[Rgb, Bools]:
         """Frame and mask as read: uint8 [H, W, 3], bool [H, W]."""
-        return self._pictures.get_or(index, self._load)
+        return self._pictures.whole(index)
+
+    def taken(self, index: int, xy: Floats) -> NDArray[np.float32]:
+        """Colours of a frame as read at points [N, 2] of the full picture, cubic: float32 [N, 3]."""
+        return self._pictures.taken(index, xy)
 
     def _load(self, index: int) -> tuple[Rgb, Bools]:
         rgb, mask = self._read(index)

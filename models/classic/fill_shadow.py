@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from tam_edit.models.classic.fill_membrane import Bools, grown
-from tam_edit.models.classic.fill_scene import Rgb
+from tam_edit.models.classic.fill_pictures import Rgb
 
 DARKER = 0.62  # of the ground's usual brightness
 REACH = 0.28  # of the object's height: how far from it a contact shadow is looked for

@@ -5,12 +5,12 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from tam_edit.models.classic.fill_chain import sampled
 from tam_edit.models.classic.fill_fuse import composed
 from tam_edit.models.classic.fill_membrane import Bools, Floats, grown
 from tam_edit.models.classic.fill_patch import synthesised
+from tam_edit.models.classic.fill_pictures import Rgb, sampled
 from tam_edit.models.classic.fill_reference import box_around
-from tam_edit.models.classic.fill_scene import Rgb, Scene, inside, moved
+from tam_edit.models.classic.fill_scene import Scene, inside, moved
 
 ANCHOR_EVERY = 12  # frames
 LEAST_PX = 60  # at working size: smaller regions stay smooth
