@@ -14,7 +14,7 @@ from tam_edit.masks import Mask
 from tam_edit.pipelines.context import Rgb
 from tam_edit.pipelines.engine_options import EngineOptions, device_of
 from tam_edit.pipelines.engines_segmenting import ClassicSegmenter, SamSegmenting
-from tam_edit.pipelines.inpaint import Filler
+from tam_edit.pipelines.inpaint import Filler, Room
 from tam_edit.pipelines.passes import Tracker
 from tam_edit.settings import Settings
 
@@ -70,11 +70,16 @@ class ClassicFilling:
         return f"classic/{CLASSIC_FILLER_VERSION}"
 
     def make(
-        self, read: Callable[[int], tuple[Rgb, Mask]], read_mask: Callable[[int], Mask], frame_count: int
+        self,
+        read: Callable[[int], tuple[Rgb, Mask]],
+        read_mask: Callable[[int], Mask],
+        frame_count: int,
+        room: Room,
     ) -> Filler:
         from tam_edit.models.classic.fill import Filler, FillSettings
 
-        return Filler(read, frame_count, FillSettings(), read_mask=read_mask)
+        kept_bytes, folder = room.memory_bytes, room.folder
+        return Filler(read, frame_count, FillSettings(), read_mask=read_mask, kept_bytes=kept_bytes, folder=folder)
 
 
 class XMemTracking:
@@ -149,6 +154,7 @@ class E2fgviFilling:
         read: Callable[[int], tuple[Rgb, Mask]],
         read_mask: Callable[[int], Mask],  # noqa: ARG002 - its reads follow from the numbers alone
         frame_count: int,
+        room: Room,  # noqa: ARG002 - it keeps a window's pictures and no more
     ) -> Filler:
         from tam_edit.models import e2fgvi
 

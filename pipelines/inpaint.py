@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -21,6 +22,8 @@ from tam_edit.pipelines.context import Context, Rgb
 from tam_edit.pipelines.matte import Mattes
 
 STAGE = Stage("inpaint", 1)
+PICTURES_SHARE = 4
+"""One part of so many of the memory is for a filler's pictures; the rest is for decoding, motion and encoding."""
 _PLACE = struct.Struct("<II")
 
 
@@ -44,6 +47,14 @@ class Filler(Protocol):
     def fill(self, start: int, stop: int) -> Iterator[Rgb]: ...
 
 
+@dataclass(frozen=True)
+class Room:
+    """How much memory a filler may keep pictures in, and the folder for those beyond. Neither changes a result."""
+
+    memory_bytes: int
+    folder: Path
+
+
 class FillerEngine(Protocol):
     """Makes fillers; `identity` names engine, version, weights and settings for keys."""
 
@@ -51,7 +62,11 @@ class FillerEngine(Protocol):
     def identity(self) -> str: ...
 
     def make(
-        self, read: Callable[[int], tuple[Rgb, Mask]], read_mask: Callable[[int], Mask], frame_count: int
+        self,
+        read: Callable[[int], tuple[Rgb, Mask]],
+        read_mask: Callable[[int], Mask],
+        frame_count: int,
+        room: Room,
     ) -> Filler: ...
 
 
@@ -75,7 +90,8 @@ def inpaint(context: Context, mattes: Mattes, engine: FillerEngine) -> Fills:
     context.runner.stage(STAGE.name, sum(map(len, shots)))
     for shot in shots:
         read, read_mask = partial(_read, context, mattes, shot), partial(_read_mask, context, mattes, shot)
-        filler = engine.make(read, read_mask, len(shot))
+        room = Room(context.memory_bytes // PICTURES_SHARE, context.runner.store.root)
+        filler = engine.make(read, read_mask, len(shot), room)
         for chunk in FrameSpan(0, len(shot)).chunks(filler.chunk):
             span = FrameSpan(shot.start + chunk.start, shot.start + chunk.stop)
             if not any(mattes.has_hole(frame) for frame in span.indices()):

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tam_edit.masks import Mask
 from tam_edit.pipelines.context import Rgb
 from tam_edit.pipelines.engines import Engines
+from tam_edit.pipelines.inpaint import Room
 from tam_edit.pipelines.keyframes import Candidate
 from tam_edit.pipelines.prompts import clicked
 from tam_edit.script import Prompt
@@ -188,7 +189,7 @@ class GreyFilling:
     identity = "grey/1"
 
     def make(
-        self, read: Callable[[int], tuple[Rgb, Mask]], read_mask: Callable[[int], Mask], frame_count: int
+        self, read: Callable[[int], tuple[Rgb, Mask]], read_mask: Callable[[int], Mask], frame_count: int, room: Room
     ) -> GreyFiller:
         return GreyFiller(read)
 
@@ -234,7 +235,7 @@ class MeanFilling:
         self.chunk, self.reach = chunk, reach
 
     def make(
-        self, read: Callable[[int], tuple[Rgb, Mask]], read_mask: Callable[[int], Mask], frame_count: int
+        self, read: Callable[[int], tuple[Rgb, Mask]], read_mask: Callable[[int], Mask], frame_count: int, room: Room
     ) -> MeanFiller:
         return MeanFiller(self, read, frame_count)
 
