@@ -145,6 +145,7 @@ def is_want_of_memory(error: BaseException) -> bool:
         "not enough memory",
         "cannot allocate memory",
         "can't start new thread",
+        "failed to map segment",
         "bad alloc",
     )
     return isinstance(error, MemoryError) or any(sign in words for sign in signs)

@@ -19,6 +19,7 @@ from tam_edit.batch.alarm import overtime_words
 from tam_edit.batch.jobs import Job
 from tam_edit.batch.work import Hands, Outcome, Told
 from tam_edit.errors import EngineError
+from tam_edit.limits import check_address_space
 
 STOP_S = 10.0
 """How long a worker may take to stop by itself before it is killed; finished chunks are on disk in either case."""
@@ -247,10 +248,11 @@ def _work(tasks: Connection, lifeline: Connection, kit: Kit, cores: Sequence[int
 def _set_up(kit: Kit, cores: Sequence[int]) -> str:
     """Get ready; what hindered it in words, which the first task is answered with."""
     try:
+        check_address_space()
         use_cores(cores)
         if kit.prepare is not None:
             kit.prepare()
-    except (MemoryError, ImportError, OSError) as error:
+    except (MemoryError, ImportError, OSError, EngineError) as error:
         return f"its worker could not start ({str(error) or type(error).__name__})"
     return ""
 

@@ -16,12 +16,14 @@ from typing import Any, NoReturn
 
 import click
 
-from tam_edit import __version__
+from tam_edit import __version__, limits
 from tam_edit.errors import Cancelled, TamEditError, is_want_of_memory
 
 # Where each subcommand lives; the modules import nothing heavy, so that --help answers at once.
 COMMANDS = {
     "new": "tam_edit.cli.project:new",
+    "status": "tam_edit.cli.project:status",
+    "refresh": "tam_edit.cli.project:refresh",
     "mark": "tam_edit.cli.project:mark",
     "unmark": "tam_edit.cli.project:unmark",
     "rename": "tam_edit.cli.project:rename",
@@ -89,6 +91,8 @@ def main() -> NoReturn:
     wants_json = "--json" in sys.argv[1:]
     status = 1
     try:
+        if set(sys.argv[1:]) & COMMANDS.keys() and not set(sys.argv[1:]) & {"-h", "--help"}:
+            limits.check_address_space()
         outcome = root.main(standalone_mode=False, prog_name="tam-edit")
         status = outcome if isinstance(outcome, int) else 0
     except click.exceptions.Exit as done:

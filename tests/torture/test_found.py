@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -186,3 +188,35 @@ def test_a_record_under_another_s_name_is_damage(tmp_path: Path) -> None:
     assert Store(tmp_path).record(other) is None
     shutil.copyfile(path / "11" / one[2:], path / "22" / other[2:])
     assert store.verify() == [f"record {other}"] and store.record(one) is not None
+
+
+def encoded_with_little_room(clip: str, room_mib: int) -> str:
+    """What is said of a 4K segment in a process that may take so much more memory; run in a child."""
+    import resource
+    from fractions import Fraction
+
+    from tam_edit.errors import OutputError
+    from tam_edit.media.segments import encode_segment
+    from tam_edit.media.settings import choose
+
+    source = probe(clip, digest="")
+    size = (3840, 2160)
+    large = dataclasses.replace(source, coded_wh=size, size_wh=size, time_base=Fraction(1, 25), pts=tuple(range(24)))
+    settings = choose(large, "out.mp4")
+    frames = [VideoFrame(3840, 2160, settings.pixel_format) for _ in range(2)]
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + (room_mib << 20), resource.RLIM_INFINITY))
+    try:
+        encode_segment((frames[at % 2] for at in range(24)), settings, large, large.pts)
+    except OutputError as error:
+        return str(error)
+    return "encoded"
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux")
+def test_an_encoder_without_memory_is_told_as_such(ball_clip: Path) -> None:
+    """It was told as if the codec did not take the picture: "choose another --codec"."""
+    code = f"from tests.torture.test_found import *; print(encoded_with_little_room({str(ball_clip)!r}, 150))"
+    command = [sys.executable, "-c", code]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False).stdout
+    assert "no memory was left for the encoder libx264" in said and "--codec" not in said
