@@ -215,7 +215,7 @@ class Desk:
         if former is not None and former.mask is not None:
             return former.mask.mask()
         label = self.edit.script.label_of(name)
-        mask = self.label_map(frame) == label if 0 <= frame < self.source.frames else self.nothing() == label
+        mask = np.asarray(self.label_map(frame) == label)
         if not mask.any():
             raise MaskEmpty(f"{name!r} has no mask on frame {frame} that could be polished: mark it there first")
         return mask

@@ -16,7 +16,9 @@ from tam_edit.web.pictures import Pictures
 
 _NAME = re.compile(r"(removed|replaced|altered|rendered|export)(?:-([a-z0-9-]+?))?-(\d{3,})(\.[a-z0-9]+)?")
 PLAYABLE = frozenset({".mp4", ".mkv", ".mov", ".webm", ".m4v", ".avi"})
-CONTAINERS = (".mp4", ".mov", ".mkv", ".webm")
+PICTURES = "pictures"
+CONTAINERS = (".mp4", ".mov", ".mkv", ".webm", PICTURES)
+"""How a result can be stored: the end of its name, or numbered pictures in a folder."""
 
 
 class Results:

@@ -54,6 +54,7 @@ def state_json(studio: Studio) -> dict[str, Any]:
         "review": studio.review(),
         "results": studio.results.to_json(),
         "backgrounds": studio.backgrounds(),
+        "projects": studio.projects(),
         "strip": desk.strip.done,
     }
 

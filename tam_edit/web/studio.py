@@ -25,7 +25,7 @@ from tam_edit.web.jobs import Job, Jobs
 from tam_edit.web.notes import Notes
 from tam_edit.web.results import Results
 from tam_edit.web.state import state_json, track_json
-from tam_edit.web.work import Work, effect_of, work_of
+from tam_edit.web.work import BESIDE, Work, effect_of, work_of
 from tam_edit.workbench import DEFAULT_MEMORY_BYTES, Surroundings
 
 LOOK_EVERY_S = 0.5
@@ -178,7 +178,7 @@ class Studio:
 
     def work_of(self, given: dict[str, Any]) -> Work:
         """The run that a request asks for. Raises UsageError, ScriptError."""
-        return work_of(given, self._sent)
+        return work_of(given, self._known_file)
 
     def plan(self, work: Work) -> Report:
         """What a run would do. Raises TamEditError."""
@@ -214,7 +214,7 @@ class Studio:
 
     def add_effect(self, given: dict[str, Any]) -> None:
         """Put an effect at the end of the script's list, a removal before all that is no removal. Raises UsageError."""
-        found = effect_of(given, self._sent)
+        found = effect_of(given, self._known_file)
         check([found])
         effects = self._effects()
         removals = sum(isinstance(effect, Remove) for effect in effects)
@@ -233,13 +233,24 @@ class Studio:
         del effects[index]
         self.open_desk.edit.set_effects(effects)
 
-    # Files that were sent
+    # Files that were sent, projects that lie beside this one
 
-    def _sent(self, name: str) -> str:
-        """The path of a file that was sent: looked up, never taken from a request."""
+    def _known_file(self, given: str) -> str:
+        """The path of a file that was sent or of a project: looked up, never taken from a request."""
+        kind, name = given.split(":", 1)
+        if f"{kind}:" == BESIDE:
+            if name not in self.projects():
+                raise UsageError(f"no project {name!r} lies beside this one")
+            return str(self._folder.resolve().parent / name)
         if name not in self.backgrounds():
             raise UsageError(f"no file {name!r} was sent: send it again")
         return str(self.background_folder / name)
+
+    def projects(self) -> list[str]:
+        """Other projects in the folder of this one: their results can lie behind."""
+        folder = self._folder.resolve()
+        found = (item for item in folder.parent.iterdir() if item.is_dir() and item != folder)
+        return sorted(item.name for item in found if not item.name.startswith(".") and Project.is_one(item))
 
     @property
     def background_folder(self) -> Path:

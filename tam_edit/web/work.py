@@ -18,7 +18,7 @@ from tam_edit.making import OutputOptions
 from tam_edit.pipelines.effects import check
 from tam_edit.session import Edit
 from tam_edit.web.asked import number, text
-from tam_edit.web.results import CONTAINERS, Results
+from tam_edit.web.results import CONTAINERS, PICTURES, Results
 
 TITLES = {
     "track": "Track",
@@ -39,8 +39,8 @@ EXPORT_SUFFIXES = {"cvat": ".xml", "matte": ".mp4", "prores4444": ".mov", "webm-
 FILES_IN_FOLDERS = {"coco": "masks.json", "otio": "timeline.otio"}
 """Exports that write more beside the file that is named: they get a folder of their own."""
 
-SENT = "file:"
-"""What a request says before the name of a file that was sent."""
+SENT, BESIDE = "file:", "project:"
+"""What a request says before the name of a file that was sent, or of a project beside this one."""
 
 _NO_FILE = re.compile(r"#[0-9a-fA-F]{6}|blur(:[0-9.]{1,12})?|transparent")
 """Backgrounds that are no files, strictly: anything else must have been sent."""
@@ -93,7 +93,9 @@ class Work:
     @property
     def suffix(self) -> str:
         if isinstance(self.effect, Replace) and self.effect.background == "transparent":
-            return self.container if self.container in (".webm", ".mov") else ".webm"
+            return {".mov": ".mov", PICTURES: ""}.get(self.container, ".webm")
+        if self.container == PICTURES:
+            return ""
         # FFV1 goes into Matroska only.
         return ".mkv" if self.lossless else self.container
 
@@ -154,7 +156,7 @@ class Work:
 
 
 def work_of(given: dict[str, Any], find: Callable[[str], str]) -> Work:
-    """The run that a request asks for; find: from a sent file's name to its path. Raises UsageError, ScriptError."""
+    """The run that a request asks for; find: from a file's name to its path. Raises UsageError, ScriptError."""
     kind = text(given.get("kind"), "kind")
     if kind not in KINDS:
         raise UsageError(f"{kind!r}: {', '.join(KINDS)} can be run")
@@ -177,7 +179,7 @@ def work_of(given: dict[str, Any], find: Callable[[str], str]) -> Work:
 
 
 def effect_of(given: dict[str, Any], find: Callable[[str], str]) -> Effect:
-    """The effect that a request describes as edit.json would, save that its files are those that were sent.
+    """The effect that a request describes as edit.json would, save that its files are looked up in what is there.
 
     given: kind, objects, invert; background and look of replace; how of alter. Raises UsageError, ScriptError.
     """
@@ -196,9 +198,9 @@ def effect_of(given: dict[str, Any], find: Callable[[str], str]) -> Effect:
         del tree["objects"]
     effect = reader.effect(tree, given["kind"])
     if isinstance(effect, Replace) and isinstance(effect.background, str) and not _NO_FILE.fullmatch(effect.background):
-        return dataclasses.replace(effect, background=_sent(effect.background, find))
+        return dataclasses.replace(effect, background=_found(effect.background, find, SENT, BESIDE))
     if isinstance(effect, Alter) and isinstance(effect.how, Pictured):
-        return dataclasses.replace(effect, how=Pictured(_sent(effect.how.path, find)))
+        return dataclasses.replace(effect, how=Pictured(_found(effect.how.path, find, SENT)))
     return effect
 
 
@@ -210,11 +212,11 @@ def _mapping(value: Any, what: str) -> dict[str, Any]:
     return value
 
 
-def _sent(given: str, find: Callable[[str], str]) -> str:
-    """A file by the name that it was given when it was sent: no path of a request is opened."""
-    if not given.startswith(SENT):
+def _found(given: str, find: Callable[[str], str], *kinds: str) -> str:
+    """A file or project by its name in the list of those that are there: no path of a request is opened."""
+    if not given.startswith(kinds):
         raise UsageError(f"{given[:80]!r}: #RRGGBB, blur[:SIGMA], transparent, or a file sent before")
-    return find(given.removeprefix(SENT))
+    return find(given)
 
 
 def _export_suffix(format: str) -> str:

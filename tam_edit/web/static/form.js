@@ -56,7 +56,7 @@ function options() {
       row(label("From, s", number("start_s", { min: 0, step: "any", placeholder: "0" })), label("to, s", number("stop_s", { min: 0, step: "any", placeholder: "end" })), label("Speed", number("speed", { min: 0.01, max: 100, step: "any", placeholder: "1" })), label("At its end", select("at_end", { loop: "begin again", hold: "stay" }))),
       row(label("Match colour", select("match_colour", { none: "no", background: "of the background", foreground: "of the objects" })), label("Grain", select("grain", { 0: "none", auto: "as the clip's", levels: "levels" }, { onchange: shown })),
         (fields.levels = h("input", { type: "number", min: 0, max: 64, step: "any", value: 4, "aria-label": "Grain in levels" })), label("Follow", select("follow", { none: "nothing", camera: "the camera" })))),
-    group("File", row(label("Container", select("container", { ".mp4": "MP4", ".mov": "MOV", ".mkv": "MKV", ".webm": "WebM" })), label("Codec", select("codec", list(["auto", "h264", "hevc", "vp9", "av1", "prores", "ffv1"]))), label("CRF", number("crf", { min: 0, max: 63 })), h("label", {}, check("lossless"), "lossless"))),
+    group("File", row(label("Container", select("container", { ".mp4": "MP4", ".mov": "MOV", ".mkv": "MKV", ".webm": "WebM", pictures: "PNG pictures" })), label("Codec", select("codec", list(["auto", "h264", "hevc", "vp9", "av1", "prores", "ffv1"]))), label("CRF", number("crf", { min: 0, max: 63 })), h("label", {}, check("lossless"), "lossless"))),
     group("Engines", row(pick("segmenter", "Segmenter"), pick("tracker", "Tracker")), row(pick("inpainter", "Inpainter"), pick("refine", "Refine doubtful masks"))));
 }
 
@@ -121,18 +121,24 @@ function settings({ target: { name, checked, value } }) {
   return app.change("/api/settings", { [name]: SWITCHES.includes(name) ? checked : PIXELS.includes(name) ? numeric(name) : value });
 }
 
+function offer(field, value, words) {
+  if (![...field.options].some((one) => one.value === value)) field.append(h("option", { value }, words));
+}
+
 export function useBackground(name) { fields.behind.value = `file:${name}`; shown(); }
 
 export function draw() {
-  const { objects: found, backgrounds, job, settings: now, effects: listed } = app.state;
+  const { objects: found, backgrounds, projects, job, settings: now, effects: listed } = app.state;
   const busy = ["running", "stopping"].includes(job && job.status), marked = found.some((item) => item.prompts.length);
   for (const one of place("run").querySelectorAll("button")) one.disabled = busy || !marked;
   if (!listed || !listed.length) place("render").disabled = true;
   fill("effects", listed || [], effectsPanel);
   fill("which", found.map((item) => item.name), () => [h("legend", { class: "words" }, "Objects meant"), ...found.map((item) => h("label", {}, h("input", { type: "checkbox", checked: true, value: item.name }), item.name))]);
-  for (const name of backgrounds || []) for (const field of [fields.behind, ...(/\.(png|jpe?g|tiff?|webp|bmp)$/.test(name) ? [fields.how] : [])]) {
-    if (![...field.options].some((one) => one.value === `file:${name}`)) field.append(h("option", { value: `file:${name}` }, name));
+  for (const name of backgrounds || []) {
+    offer(fields.behind, `file:${name}`, name);
+    if (/\.(png|jpe?g|tiff?|webp|bmp)$/.test(name)) offer(fields.how, `file:${name}`, name);
   }
+  for (const name of projects || []) offer(fields.behind, `project:${name}`, `result of ${name}`);
   if (!now) return;
   for (const name of [...PIXELS, ...Object.keys(CHOICES)]) if (document.activeElement !== fields[name]) fields[name].value = now[name] === null ? "" : now[name];
   for (const name of SWITCHES) fields[name].checked = now[name];

@@ -239,6 +239,9 @@ function took(state) {
   const viewable = state.results.filter((one) => one.viewable).map((one) => one.name);
   const job = state.job, old = before && before.job;
   if (job && job.status === "done" && old && old.number === job.number && old.status !== "done" && viewable.includes(job.output)) app.result = job.output;
+  if (job && old && old.number === job.number && ["running", "stopping"].includes(old.status) && ["done", "stopped"].includes(job.status)) {
+    app.say(`${job.title}: ${job.status}${job.output ? `, ${job.output} is there` : ""}`); // heard too by who cannot see the panel
+  }
   if (!viewable.includes(app.result)) app.result = viewable.at(-1) || "";
   place("result").replaceChildren(...viewable.map((name) => panels.h("option", { value: name }, name)));
   place("result").value = app.result;
@@ -315,7 +318,7 @@ function nextDoubt(step) {
   const open = app.state.review.filter((one) => one.verdict === "open");
   if (!open.length) return app.say(app.state.complete ? "No doubtful frame is left." : "Track first: doubtful frames are known then.");
   const at = open.findIndex((one) => one.frame === app.frame && one.object === app.object);
-  app.correct(open[(at + step + open.length) % open.length]);
+  app.correct(open[(at < 0 && step < 0 ? open.length - 1 : at + step + open.length) % open.length]);
 }
 
 function nextKeyframe(step) {

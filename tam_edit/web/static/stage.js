@@ -127,6 +127,7 @@ function paint() {
     context.imageSmoothingEnabled = false;
     context.drawImage(overlayLayer(map), 0, 0, width, height);
   }
+  canvas.dataset.view = [left, top_, scale * stretch(), scale].join(" "); // for tests: where the clip's pixels lie
   canvas.dataset.area = map ? String(countOf(map)) : "0";
   split.hidden = !(app.compare === "split" && app.result);
   if (!split.hidden && result) drawSplit(result, width, height);
