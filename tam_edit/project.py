@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import tempfile
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tam_edit.errors import OutputUnwritable, ProjectBusy, ScriptError, SourceMissing, StoreError, UsageError
-from tam_edit.script import EditScript
+from tam_edit.script import EditScript, ScriptSource
 
 SCRIPT_NAME = "edit.json"
 MOST_STEPS_BACK = 200
@@ -94,6 +95,11 @@ class Project:
                 write_whole(self.script_path, changed.text().encode())
             return changed
 
+    def set_source(self, source: ScriptSource) -> None:
+        """Say where the clip lies now. No step for undo: that is about what was said, and its clip may be gone."""
+        with self._locked("script", wait_s=30.0):
+            write_whole(self.script_path, dataclasses.replace(self.script(), source=source).text().encode())
+
     def undo(self) -> EditScript:
         """Take the last change back. Raises UsageError when there is none."""
         return self._step("undo", "redo")
@@ -109,6 +115,7 @@ class Project:
                 raise UsageError(f"nothing to {source} in {self.folder}")
             now = self.script()
             other = EditScript.parse(json.dumps(steps[source].pop()), f"{self._steps_path} ({source})")
+            other = dataclasses.replace(other, source=now.source)
             steps[target].append(now.to_json())
             self._write_steps(steps)
             write_whole(self.script_path, other.text().encode())

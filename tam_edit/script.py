@@ -146,15 +146,20 @@ class ScriptObject:
 class ScriptSource:
     """Where the clip lies (relative to the project's folder where possible) and what its content was.
 
-    frame_rate: for folders of pictures. Raises UsageError for one that no clip has.
+    frame_rate: for folders of pictures. result_of: the project whose result the clip is, and result_digest what that
+    was made from. Raises UsageError for a frame rate that no clip has, and for one of the last two alone.
     """
 
     path: str
     digest: str
     frame_rate: Fraction | None = None
     allow_truncated: bool = False
+    result_of: str | None = None
+    result_digest: str | None = None
 
     def __post_init__(self) -> None:
+        if (self.result_of is None) != (self.result_digest is None):
+            raise UsageError("result_of and result_digest: only together do they say whose result the clip is")
         rate = self.frame_rate
         if rate is not None and not (FRAME_RATE.fullmatch(str(rate)) and 0 < rate <= MOST_FRAMES_A_SECOND):
             raise UsageError(f"frame rate {shown(str(rate))}: write frames a second, such as 25 or 30000/1001")

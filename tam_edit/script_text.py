@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import Any
 
 from tam_edit.effects_text import EffectsReader, tree_of_effect
-from tam_edit.errors import MaskError, PromptError, ScriptError
+from tam_edit.errors import MaskError, PromptError, ScriptError, UsageError
 from tam_edit.script import (
     FRAME_RATE,
     MOST_FRAMES_A_SECOND,
@@ -99,7 +99,7 @@ class _Reader(TreeReader):
         return EditScript(self.source(top["source"]), objects, self.settings(top.get("settings", {})), effects)
 
     def source(self, tree: Any) -> ScriptSource:
-        known = {"path", "digest", "frame_rate", "allow_truncated"}
+        known = {"path", "digest", "frame_rate", "allow_truncated", "result_of", "result_digest"}
         given = self.mapping(tree, "source", known, {"path", "digest"})
         rate = given.get("frame_rate")
         frame_rate = None if rate is None else self.rate(rate, "source.frame_rate")
@@ -108,9 +108,16 @@ class _Reader(TreeReader):
             self.fail("source.path", f"{shown(path)}: the path of a clip is needed")
         if not isinstance(digest, str):
             self.fail("source.digest", f"{shown(digest)}: text is needed")
-        return ScriptSource(
-            path, digest, frame_rate, self.flag(given.get("allow_truncated", False), "source.allow_truncated")
-        )
+        first = given.get("result_of", "the path of a project")
+        if not isinstance(first, str) or not first or "\0" in first:
+            self.fail("source.result_of", f"{shown(first)}: the path of a project is needed")
+        if not isinstance(given.get("result_digest", ""), str):
+            self.fail("source.result_digest", f"{shown(given['result_digest'])}: text is needed")
+        truncated = self.flag(given.get("allow_truncated", False), "source.allow_truncated")
+        try:
+            return ScriptSource(path, digest, frame_rate, truncated, given.get("result_of"), given.get("result_digest"))
+        except UsageError as error:
+            self.fail("source", str(error))
 
     def object(self, tree: Any, at: str) -> ScriptObject:
         given = self.mapping(tree, at, {"name", "prompts"}, {"name"})

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tam_edit.beginning import begin, begin_with_result, first_of, take_anew
 from tam_edit.clip import ClipSource, FrameSpan
 from tam_edit.effects import (
     Alter,
@@ -36,15 +36,15 @@ from tam_edit.making import (
     script_effects,
     transparent_format,
     write_effects,
-    write_result,
 )
 from tam_edit.masks import MaskTube
 from tam_edit.project import Project
 from tam_edit.saying import Saying, prompt_of
 from tam_edit.script import EditScript, Prompt
 from tam_edit.settings import Settings
+from tam_edit.sources import changed_since, new_script
 from tam_edit.trusting import keep_trust, tracked, trust_by_object
-from tam_edit.workbench import Surroundings, Workbench, new_script, shared_cache
+from tam_edit.workbench import Surroundings, Workbench, shared_cache
 
 if TYPE_CHECKING:
     import numpy as np
@@ -95,29 +95,20 @@ class Edit:
     ) -> Edit:
         """Make a project for a clip (a video, a folder of pictures, or another project's result) and probe it.
 
-        Another project's result is written into the new folder first, every bit and time kept. Raises UsageError when
-        the folder exists, SourceError for a clip that cannot be edited; then no folder is left.
+        Another project's result is written into the new folder first, every bit and time kept; `refresh` takes it
+        anew when that project has changed. Raises UsageError when the folder exists, SourceError for a clip that cannot
+        be edited; then no folder is left.
         """
         folder = Path(project)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise UsageError(f"{folder} exists already and is not overwritten: choose another name, or remove it first")
         made_here = not folder.exists()
-        result: Path | None = None
-        try:
-            if Project.is_one(Path(clip)):
-                first = cls.open(clip, surroundings=surroundings, engines=engines)
-                clip = result = write_result(first.bench, folder)
-            script = new_script(Path(clip), frame_rate, allow_truncated, settings)
-            # The path is kept relative to the folder, so that both can move together.
-            path = f"source{result.suffix}" if result else os.path.relpath(Path(clip).resolve(), folder.resolve())
-            place = Project.create(
-                folder, dataclasses.replace(script, source=dataclasses.replace(script.source, path=path))
-            )
-            if result is not None:
-                result.replace(folder / path)
-        finally:
-            if result is not None:
-                result.unlink(missing_ok=True)
+        if Project.is_one(Path(clip)):
+            first = Project(Path(clip))
+            bench = cls.open(clip, surroundings=surroundings, engines=engines).bench
+            place = begin_with_result(first, bench, folder, frame_rate, allow_truncated, settings)
+        else:
+            place = begin(Path(clip), folder, frame_rate, allow_truncated, settings)
         edit = cls._of(place, place.script(), Store(place.cache), surroundings, engines)
         try:
             edit.source()
@@ -155,6 +146,20 @@ class Edit:
         store = Store(shared_cache(), around.cache_bytes)
         return cls._of(None, script, store, around, engines)
 
+    def refresh(self) -> bool:
+        """Take the result of the project that this one was made from anew; what was marked and listed here stays.
+
+        Returns whether the clip is another one now; `report` is what making the result ran. Raises UsageError when this
+        project's clip is no other one's result, SourceMissing when that project is not there.
+        """
+        project = self.bench.with_project("refresh")
+        first = first_of(project)
+        bench = Edit.open(first.folder, surroundings=self.bench.surroundings, engines=self.bench.engine_options).bench
+        with project.working(self.bench.surroundings.say, self.bench.surroundings.wait_s):
+            other = take_anew(project, first, bench)
+        self.bench.report = bench.report
+        return other
+
     # What is known
 
     @property
@@ -180,6 +185,11 @@ class Edit:
         """What the clip is; probed once."""
         with self.bench.context(self.bench.runner(dry=True)) as context:
             return context.source
+
+    def notes(self) -> tuple[str, ...]:
+        """What is odd about the clip, and whether the project whose result it is was changed since."""
+        found = None if self.project is None else changed_since(self.bench.store, self.project, self.script.source)
+        return (*self.source().warnings, *(() if found is None else (found,)))
 
     def cuts(self) -> tuple[int, ...]:
         """First frames of all shots but the first."""

@@ -5,23 +5,21 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tam_edit.digest import digest_of
 from tam_edit.engine.report import Report, peak_rss_bytes
 from tam_edit.engine.runner import Runner, Silent, Watcher
 from tam_edit.engine.store import DEFAULT_LIMIT_BYTES, EntryLost, Store
 from tam_edit.errors import Cancelled, SourceChanged, StoreError, TamEditError, UsageError
 from tam_edit.project import Project
-from tam_edit.script import EditScript, ScriptSource
+from tam_edit.script import EditScript
 from tam_edit.settings import Settings
+from tam_edit.sources import changed_since, source_digest
 
 if TYPE_CHECKING:
     from tam_edit.pipelines.context import Context
@@ -30,6 +28,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 DEFAULT_MEMORY_BYTES = 8 * 2**30
 MOST_RESTARTS = 100
+# Commands that make much: after them the cache is pruned, and they tell of a clip that is no longer the latest.
+MAKING = frozenset({"track", "remove", "replace", "alter", "render", "export"})
 # What a run read or wrote in the last minutes is not pruned by it: the next run most likely reads it again.
 KEEP_SINCE_S = 600.0
 
@@ -93,10 +93,10 @@ class Workbench:
         self._script = change(self._script) if self.project is None else self.project.change(change)
 
     def step_back(self) -> None:
-        self._script = self._with_project("undo").undo()
+        self._script = self.with_project("undo").undo()
 
     def step_forward(self) -> None:
-        self._script = self._with_project("redo").redo()
+        self._script = self.with_project("redo").redo()
 
     # Runs
 
@@ -117,7 +117,7 @@ class Workbench:
             try:
                 engines = self.engines()
                 names = engines.names
-                for words in engines.warnings:
+                for words in (*engines.warnings, *self._changed_since(command)):
                     runner.ledger.warn(words)
                 return self._with_restarts(lambda: self._through(runner, work, engines))
             except TamEditError as raised:
@@ -145,7 +145,7 @@ class Workbench:
                 if keep and self.project is not None:
                     with contextlib.suppress(TamEditError):  # a full disk must not hide the run's own error
                         self.project.keep_report(command, self.report.to_text())
-                if command in ("track", "remove", "replace", "alter", "render"):
+                if command in MAKING:
                     with contextlib.suppress(StoreError, OSError):
                         self.store.prune(keep_since=time.time() - KEEP_SINCE_S)
 
@@ -166,6 +166,8 @@ class Workbench:
         began = time.perf_counter()
         runner = self.runner(dry=True)
         engines = self.engines()
+        for words in self._changed_since(command):
+            runner.ledger.warn(words)
         self._with_restarts(lambda: self._through(runner, work, engines))
         return Report(
             command=command,
@@ -205,6 +207,12 @@ class Workbench:
         )
         return Context(runner, found.source, found.cuts, self.surroundings.memory_bytes)
 
+    def _changed_since(self, command: str) -> list[str]:
+        if self.project is None or command not in MAKING:
+            return []
+        words = changed_since(self.store, self.project, self.script.source)
+        return [] if words is None else [words]
+
     def runner(self, *, dry: bool) -> Runner:
         around = self.surroundings
         return Runner(
@@ -231,7 +239,7 @@ class Workbench:
             return self.project.source_path(script)
         return Path(script.source.path)
 
-    def _with_project(self, what: str) -> Project:
+    def with_project(self, what: str) -> Project:
         if self.project is None:
             raise UsageError(f"{what} needs a project: make one with 'tam-edit new CLIP EDIT'")
         return self.project
@@ -248,40 +256,3 @@ def shared_cache() -> Path:
 
     named = os.environ.get("TAM_EDIT_CACHE")
     return Path(named) if named else Path(platformdirs.user_cache_dir("tam-edit")) / "once"
-
-
-def source_digest(store: Store, path: Path) -> str:
-    """The digest of a source, from the store while its files have the same names, sizes and times of change."""
-    from tam_edit.media.digests import digest_source
-
-    if not path.exists():
-        return digest_source(path)  # raises with the right words
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
-    stamps = []
-    for file in files:
-        status = file.stat()
-        stamps.append((file.name, status.st_size, status.st_mtime_ns, status.st_ino))
-    key = digest_of(("source digest", str(path.resolve()), stamps))
-    record = store.record(key)
-    if record is None:
-        record = store.put(key, facts={"digest": digest_source(path)})
-    return str(record.facts["digest"])
-
-
-def new_script(
-    clip: Path, frame_rate: Fraction | str | None, allow_truncated: bool, settings: Settings | None
-) -> EditScript:
-    """The first script for a clip. Raises UsageError for a frame rate that is none."""
-    from tam_edit.media.digests import digest_source
-
-    rate = None
-    if frame_rate is not None:
-        # Checked as text first: an exponent such as 1e999999999 would be worked out digit by digit.
-        if not re.fullmatch(r"\d{1,9}([./]\d{1,9})?", str(frame_rate)):
-            raise UsageError(f"frame rate {frame_rate!r}: write frames a second, such as 25 or 30000/1001")
-        try:
-            rate = Fraction(str(frame_rate))
-        except ZeroDivisionError as error:
-            raise UsageError(f"frame rate {frame_rate!r}: write frames a second, such as 25 or 30000/1001") from error
-    source = ScriptSource(os.path.realpath(clip), digest_source(clip), rate, allow_truncated)
-    return EditScript(source, settings=settings or Settings())

@@ -336,6 +336,66 @@ def test_times_that_are_no_whole_milliseconds_go_on_exactly(tmp_path: Path) -> N
     assert planes_of(second.bench.source_path()) == planes_of(tmp_path / "a.mkv")
 
 
+def test_a_change_of_the_first_project_is_told_in_the_second(edit: Edit, tmp_path: Path, call: Call) -> None:
+    second = tmp_path / "second.edit"
+    cv2.imwrite(str(tmp_path / "street.png"), np.full((64, 96, 3), 90, np.uint8))
+    edit.set_effects([Remove(Choice(("red",))), Replace(str(tmp_path / "street.png"))])
+    assert call("new", tmp_path / "two.edit", second)[0] == 0
+    assert call("mark", second, "--object", "blue", "--point", "{},{}".format(*centre(0, 1)))[0] == 0
+    told = f"{tmp_path / 'two.edit'} was changed after its result was taken"
+    advice = f"tam-edit refresh {second}"
+
+    def notes(*words: object) -> str:
+        status, out, err = call(*words)
+        assert status == 0, err
+        return out
+
+    remove = ("remove", second, "-o", tmp_path / "a.mkv", "--lossless")
+    silent = [notes("status", second), notes("plan", second, "remove"), notes(*remove)]
+    assert not any("was changed" in words for words in silent)
+    edit.mark("red", frame=20, points=[centre(20, 0)])
+    for words in (notes("status", second), notes("plan", second, "remove"), notes(*remove)):
+        assert words.count(told) == 1 and advice in words
+    edit.undo()
+    assert told not in notes("status", second), "what was taken back is no change"
+    cv2.imwrite(str(tmp_path / "street.png"), np.full((64, 96, 3), 10, np.uint8))
+    assert told in notes("status", second), "a file that an effect names is another one now"
+    before = planes_of(tmp_path / "a.mkv")
+    assert "taken anew" in notes("refresh", second)
+    assert told not in notes("status", second) and "object 'blue': marked on frames 0" in notes("status", second)
+    assert told not in notes(*remove) and planes_of(tmp_path / "a.mkv") != before
+    assert len(list(second.glob("source*"))) == 1 and not list(tmp_path.glob(".*source*"))
+    source = json.loads(notes("status", second, "--json"))["source"]
+    assert source["result_of"] == "../two.edit" and (second / source["path"]).exists()
+    # What was said can be taken back as before; the clip stays.
+    assert call("undo", second)[0] == 0
+    assert "no objects yet" in notes("status", second)
+
+
+def test_a_change_that_changes_no_pixel_keeps_the_clip(edit: Edit, tmp_path: Path, call: Call) -> None:
+    second = Edit.create(tmp_path / "two.edit", tmp_path / "second.edit")
+    lying = second.bench.source_path()
+    edit.rename("red", "scarlet")
+    assert any("was changed" in words for words in second.notes())
+    assert not second.refresh() and second.bench.source_path() == lying and lying.exists()
+    assert second.notes() == () and second.report.command == "render"
+
+
+def test_a_first_project_that_is_gone_or_broken(edit: Edit, tmp_path: Path, call: Call) -> None:
+    second = Edit.create(tmp_path / "two.edit", tmp_path / "second.edit")
+    script = tmp_path / "two.edit" / "edit.json"
+    text = script.read_text()
+    script.write_text("{")
+    assert any("cannot be said" in words and str(script) in words for words in second.notes())
+    script.write_text(text)
+    (tmp_path / "two.edit").rename(tmp_path / "moved.edit")
+    assert second.notes() == (), "the copy is whole without it"
+    with pytest.raises(errors.SourceMissing, match=r"two.edit is not there: bring it back, or change source.result_of"):
+        second.refresh()
+    with pytest.raises(errors.UsageError, match="not another project's result"):
+        Edit.open(tmp_path / "moved.edit").refresh()
+
+
 def test_a_project_without_a_result_hands_on_nothing(two_clip: Path, tmp_path: Path) -> None:
     Edit.create(two_clip, tmp_path / "empty.edit")
     with pytest.raises(errors.UsageError, match="no result to go on from"):

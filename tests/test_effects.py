@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Callable
 from fractions import Fraction
@@ -31,9 +30,9 @@ from tam_edit.effects import (
     settled,
     without,
 )
-from tam_edit.errors import ScriptError, UsageError
+from tam_edit.errors import UsageError
 from tam_edit.script import EditScript, Prompt, ScriptObject, ScriptSource
-from tests.test_script import ORIGIN, at, parse, validator
+from tests.test_script import ORIGIN, at, check_mistake, parse, validator
 
 NAMES = ("dog", "cat", "bird")
 GOOD: dict[str, Any] = {
@@ -175,13 +174,7 @@ BAD: list[tuple[Callable[[dict[str, Any]], None], str, bool]] = [
 def test_every_mistake_is_named_with_its_place(
     change: Callable[[dict[str, Any]], None], words: str, by_schema: bool
 ) -> None:
-    tree = copy.deepcopy(GOOD)
-    change(tree)
-    with pytest.raises(ScriptError, match=words) as caught:
-        parse(tree)
-    assert str(caught.value).startswith(f"{ORIGIN}: ")
-    assert len(str(caught.value)) < 400
-    assert validator().is_valid(tree) != by_schema
+    check_mistake(GOOD, change, words, by_schema)
 
 
 def test_all_means_all_that_are_not_removed() -> None:

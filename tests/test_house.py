@@ -24,6 +24,8 @@ TOPS = {"tam_edit": "tam_edit", "models": "tam_edit.models", "pipelines": "tam_e
 SESSION = {
     "tam_edit.session",
     "tam_edit.workbench",
+    "tam_edit.beginning",
+    "tam_edit.sources",
     "tam_edit.saying",
     "tam_edit.making",
     "tam_edit.trusting",

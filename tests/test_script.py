@@ -67,6 +67,17 @@ def parse(tree: Any) -> EditScript:
     return EditScript.parse(json.dumps(tree), ORIGIN)
 
 
+def check_mistake(good: Any, change: Callable[[dict[str, Any]], None], words: str, by_schema: bool) -> None:
+    """A script that was good until the change is refused in these words, and by the schema where it can tell."""
+    tree = copy.deepcopy(good)
+    change(tree)
+    with pytest.raises(ScriptError, match=words) as caught:
+        parse(tree)
+    assert str(caught.value).startswith(f"{ORIGIN}: ")
+    assert len(str(caught.value)) < 400, "a message is read by a person"
+    assert validator().is_valid(tree) != by_schema
+
+
 # There and back
 
 pixels = st.floats(-1e9, 1e9, allow_nan=False) | st.integers(0, 4000).map(float)
@@ -99,6 +110,9 @@ scripts = st.builds(
         st.text(),
         rates,
         st.booleans(),
+    )
+    | st.builds(
+        ScriptSource, st.just("source.mkv"), st.text(), result_of=st.just("../a.edit"), result_digest=st.text()
     ),
     st.lists(objects, max_size=3, unique_by=lambda item: item.name).map(tuple),
     st.builds(
@@ -222,6 +236,11 @@ BAD: list[tuple[Callable[[dict[str, Any]], None], str, bool]] = [
     (at("source.frame_rate", True), "source.frame_rate: True", True),
     (at("source.frame_rate", [25]), "source.frame_rate", True),
     (at("source.allow_truncated", 1), "source.allow_truncated: 1", True),
+    (at("source.result_of", "../a.edit"), "source: result_of and result_digest: only together", True),
+    (at("source.result_digest", "d"), "source: result_of and result_digest: only together", True),
+    (at("source.result_of", ""), "source.result_of: '': the path of a project", True),
+    (at("source.result_of", None), "source.result_of: None", True),
+    (at("source.result_digest", 3), "source.result_digest: 3", True),
     (at("source.speed", 1), "source.speed: is unknown", True),
     (at("objects", {}), "objects: {}: a list is needed", True),
     (at("objects", None), "objects: None: a list", True),
@@ -310,13 +329,7 @@ BAD: list[tuple[Callable[[dict[str, Any]], None], str, bool]] = [
 def test_every_mistake_is_named_with_its_place(
     change: Callable[[dict[str, Any]], None], words: str, by_schema: bool
 ) -> None:
-    tree = copy.deepcopy(GOOD)
-    change(tree)
-    with pytest.raises(ScriptError, match=words) as caught:
-        parse(tree)
-    assert str(caught.value).startswith(f"{ORIGIN}: ")
-    assert len(str(caught.value)) < 400, "a message is read by a person"
-    assert validator().is_valid(tree) != by_schema
+    check_mistake(GOOD, change, words, by_schema)
 
 
 def test_the_good_one_is_good_for_both() -> None:

@@ -27,7 +27,8 @@ from tam_edit.project import SCRIPT_NAME, Project, write_whole
 from tam_edit.saying import Saying
 from tam_edit.script import EditScript
 from tam_edit.session import Edit
-from tam_edit.workbench import Surroundings, Workbench, source_digest
+from tam_edit.sources import source_digest
+from tam_edit.workbench import Surroundings, Workbench
 
 if TYPE_CHECKING:
     from tam_edit.pipelines.engines import EngineOptions, Engines

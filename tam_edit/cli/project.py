@@ -1,14 +1,17 @@
-"""Commands about the script: new, mark, unmark, rename, undo, redo."""
+"""Commands about the script: new, status, refresh, mark, unmark, rename, undo, redo."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tam_edit.cli import running
 from tam_edit.cli.options import engine_options, json_option, prompt_options, shadow_option, source_options
+
+if TYPE_CHECKING:
+    from tam_edit.clip import ClipSource
 
 
 @click.command(epilog="Example: tam-edit new clip.mp4 ball.edit")
@@ -41,10 +44,65 @@ def new(clip: Path, edit: Path, frame_rate: str | None, allow_truncated: bool, a
             }
         )
         return
-    shots = f"{len(cuts) + 1} shots (cuts at {', '.join(map(str, cuts))})" if cuts else "one shot"
-    click.echo(f"{edit}: {source.frames} frames of {source.size_wh[0]}x{source.size_wh[1]}, {shots}")
+    click.echo(f"{edit}: {_clip_in_words(source, cuts)}")
     for words in source.warnings:
         click.echo(f"note: {words}", err=True)
+
+
+def _clip_in_words(source: ClipSource, cuts: tuple[int, ...]) -> str:
+    shots = f"{len(cuts) + 1} shots (cuts at {', '.join(map(str, cuts))})" if cuts else "one shot"
+    return f"{source.frames} frames of {source.size_wh[0]}x{source.size_wh[1]}, {shots}"
+
+
+@click.command(epilog="Example: tam-edit status ball.edit")
+@click.argument("edit", type=click.Path(path_type=Path))
+@json_option
+def status(edit: Path, as_json: bool) -> None:
+    """Say what the project is about: its clip, its objects and where they are marked, its effects, and what is odd."""
+    from tam_edit.script_text import tree_of
+
+    session = running.open_edit(edit, as_json)
+    script, source, cuts, notes = session.script, session.source(), session.cuts(), session.notes()
+    marked = {item.name: sorted(item.prompts) for item in script.objects}
+    if as_json:
+        running.tell_json(
+            {
+                "command": "status",
+                "exit": 0,
+                "outputs": [],
+                "source": tree_of(script)["source"],
+                "frames": source.frames,
+                "size_wh": list(source.size_wh),
+                "cuts": list(cuts),
+                "objects": marked,
+                "effects": len(script.effects),
+                "warnings": list(notes),
+            }
+        )
+        return
+    origin = f" (the result of {script.source.result_of})" if script.source.result_of else ""
+    click.echo(f"clip: {script.source.path}{origin}: {_clip_in_words(source, cuts)}")
+    for name, frames in marked.items():
+        click.echo(f"object {name!r}: marked on frames {', '.join(map(str, frames)) or 'none'}")
+    if not marked:
+        click.echo(f"no objects yet: tam-edit mark {edit} --object NAME --frame N --point X,Y")
+    if script.effects:
+        click.echo(f"effects: {len(script.effects)}, made by tam-edit render {edit} -o OUT")
+    for words in notes:
+        click.echo(f"note: {words}")
+
+
+@click.command(epilog="Example: tam-edit refresh second.edit")
+@click.argument("edit", type=click.Path(path_type=Path))
+@json_option
+def refresh(edit: Path, as_json: bool) -> None:
+    """Take the result of the project that EDIT was made from anew; what is marked in EDIT stays."""
+    session = running.open_edit(edit, as_json)
+    other = session.refresh()
+    if not as_json:
+        for words in session.report.warnings:
+            click.echo(f"note: {words}", err=True)
+    _said(as_json, "refresh", "the clip was taken anew" if other else "the result is the same: nothing has changed")
 
 
 @click.command(

@@ -14,15 +14,16 @@ if TYPE_CHECKING:
 
 def print_report(report: Report, console: Console | None = None) -> None:
     """What ran, what was reused and why, with engines, warnings and outputs."""
-    console = console or Console(soft_wrap=False)
+    console = console or Console()
     console.print(report_table(report))
+    # The terminal wraps the lines below: paths and commands in them can be copied whole.
     used = ", ".join(f"{role} {name}" for role, name in report.engines.items())
     took = "" if report.planned else f"{report.seconds:.1f} s; "
-    console.print(Text(f"{took}engines: {used}"), style="dim")
+    console.print(Text(f"{took}engines: {used}"), style="dim", soft_wrap=True)
     for words in report.warnings:
-        console.print(Text(f"note: {words}"), style="yellow")
+        console.print(Text(f"note: {words}"), style="yellow", soft_wrap=True)
     for output in report.outputs:
-        console.print(Text(f"written: {output}"), style="green")
+        console.print(Text(f"written: {output}"), style="green", soft_wrap=True)
 
 
 def report_table(report: Report) -> Table:
