@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import shutil
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -44,6 +45,15 @@ def begin_with_result(
         project = Project.create(folder, script)
         result.replace(folder / script.source.path)
     return project
+
+
+def undo_beginning(project: Project, *, keep_folder: bool) -> None:
+    """Take a project away again whose clip turned out not to be one; keep_folder: a folder that was there before."""
+    if keep_folder:
+        project.script_path.unlink(missing_ok=True)
+        shutil.rmtree(project.cache, ignore_errors=True)
+    else:
+        shutil.rmtree(project.folder, ignore_errors=True)
 
 
 def take_anew(project: Project, first: Project, bench: Workbench) -> bool:

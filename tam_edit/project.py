@@ -33,8 +33,7 @@ class Project:
     @classmethod
     def create(cls, folder: Path, script: EditScript) -> Project:
         """Make the folder with its first script. Raises UsageError when something is there already."""
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise UsageError(f"{folder} exists already and is not overwritten: choose another name, or remove it first")
+        check_free(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -182,6 +181,12 @@ class Project:
         for old in sorted(folder.glob("*.json"))[:-MOST_REPORTS]:
             old.unlink(missing_ok=True)
         return path
+
+
+def check_free(folder: Path) -> None:
+    """Raise UsageError where a new project would lie over something."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} exists already and is not overwritten: choose another name, or remove it first")
 
 
 def write_whole(path: Path, payload: bytes) -> None:

@@ -1,4 +1,4 @@
-"""What a person says of an object on a frame, checked and completed to a prompt of the script."""
+"""What a person says of an object on a frame: completed to a prompt, answered with a mask, kept in the script."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from tam_edit.errors import MaskEmpty, PromptError
 from tam_edit.script import Box, Prompt, StoredMask, check_name, mask_from_picture
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from tam_edit.pipelines.context import Context
+    from tam_edit.pipelines.engines import Engines
+    from tam_edit.pipelines.keyframes import Candidate
     from tam_edit.workbench import Workbench
 
 
@@ -52,6 +55,36 @@ class Saying:
     @property
     def all_boxes(self) -> tuple[Sequence[float], ...]:
         return (*(() if self.box is None else (self.box,)), *self.boxes)
+
+
+def say(bench: Workbench, name: str, saying: Saying) -> NDArray[np.bool_]:
+    """Find the mask that is meant, bool [H, W], and keep what was said in the script."""
+    prompts: list[Prompt] = []
+
+    def work(context: Context, engines: Engines) -> NDArray[np.bool_]:
+        from tam_edit.pipelines.keyframes import key_mask
+
+        prompts.append(prompt_of(saying, name, bench, context))
+        context.runner.stage("segment", 1)
+        return key_mask(context, name, saying.frame, prompts[-1], engines.segmenter).load()
+
+    # The script is changed only once the mask is there: clicks that hit nothing leave it as it was.
+    found = bench.run("mark", work)
+    bench.change(lambda script: script.marked(name, saying.frame, prompts[-1]))
+    return found
+
+
+def candidates(bench: Workbench, name: str, saying: Saying) -> tuple[Candidate, ...]:
+    """The masks that clicks could mean, best first; the script stays as it is."""
+
+    def work(context: Context, engines: Engines) -> tuple[Candidate, ...]:
+        from tam_edit.pipelines.keyframes import check_prompt, propose
+
+        prompt = prompt_of(saying, name, bench, context)
+        check_prompt(context, name, saying.frame, prompt)
+        return propose(context, saying.frame, prompt, engines.segmenter)
+
+    return bench.run("candidates", work, keep=False)
 
 
 def prompt_of(saying: Saying, name: str, bench: Workbench, context: Context) -> Prompt:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tam_edit.beginning import begin, begin_with_result, first_of, take_anew
+from tam_edit.beginning import begin, begin_with_result, first_of, take_anew, undo_beginning
 from tam_edit.clip import ClipSource, FrameSpan
 from tam_edit.effects import (
     Alter,
@@ -38,9 +37,9 @@ from tam_edit.making import (
     write_effects,
 )
 from tam_edit.masks import MaskTube
-from tam_edit.project import Project
-from tam_edit.saying import Saying, prompt_of
-from tam_edit.script import EditScript, Prompt
+from tam_edit.project import Project, check_free
+from tam_edit.saying import Saying, candidates, say
+from tam_edit.script import EditScript
 from tam_edit.settings import Settings
 from tam_edit.sources import changed_since, new_script
 from tam_edit.trusting import keep_trust, tracked, trust_by_object
@@ -100,8 +99,7 @@ class Edit:
         be edited; then no folder is left.
         """
         folder = Path(project)
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise UsageError(f"{folder} exists already and is not overwritten: choose another name, or remove it first")
+        check_free(folder)
         made_here = not folder.exists()
         if Project.is_one(Path(clip)):
             first = Project(Path(clip))
@@ -113,7 +111,7 @@ class Edit:
         try:
             edit.source()
         except BaseException:
-            _remove_new_project(place, keep_folder=not made_here)
+            undo_beginning(place, keep_folder=not made_here)
             raise
         return edit
 
@@ -228,31 +226,11 @@ class Edit:
 
     def say(self, name: str, saying: Saying) -> NDArray[np.bool_]:
         """As `mark`, with everything that is said in one value."""
-        prompts: list[Prompt] = []
-
-        def work(context: Context, engines: Engines) -> NDArray[np.bool_]:
-            from tam_edit.pipelines.keyframes import key_mask
-
-            prompts.append(prompt_of(saying, name, self.bench, context))
-            context.runner.stage("segment", 1)
-            return key_mask(context, name, saying.frame, prompts[-1], engines.segmenter).load()
-
-        # The script is changed only once the mask is there: clicks that hit nothing leave it as it was.
-        found = self.bench.run("mark", work)
-        self.bench.change(lambda script: script.marked(name, saying.frame, prompts[-1]))
-        return found
+        return say(self.bench, name, saying)
 
     def candidates(self, name: str, saying: Saying) -> tuple[Candidate, ...]:
         """The masks that clicks could mean, best first, without changing anything."""
-
-        def work(context: Context, engines: Engines) -> tuple[Candidate, ...]:
-            from tam_edit.pipelines.keyframes import check_prompt, propose
-
-            prompt = prompt_of(saying, name, self.bench, context)
-            check_prompt(context, name, saying.frame, prompt)
-            return propose(context, saying.frame, prompt, engines.segmenter)
-
-        return self.bench.run("candidates", work, keep=False)
+        return candidates(self.bench, name, saying)
 
     def unmark(self, object: str, frame: int) -> None:
         """Take back what was said of an object on a frame. Raises PromptError when nothing was."""
@@ -469,14 +447,6 @@ class Edit:
     def pictures(self) -> Context:
         """The clip's pictures; use as a context manager: `with edit.pictures() as context: context.rgb(7)`."""
         return self.bench.context(self.bench.runner(dry=True))
-
-
-def _remove_new_project(project: Project, *, keep_folder: bool) -> None:
-    if keep_folder:
-        project.script_path.unlink(missing_ok=True)
-        shutil.rmtree(project.cache, ignore_errors=True)
-    else:
-        shutil.rmtree(project.folder, ignore_errors=True)
 
 
 def _names(objects: Sequence[str] | None) -> tuple[str, ...] | None:
