@@ -17,25 +17,54 @@ from torch import Tensor, nn
 
 # Bias of this many bytes at a time: one head of 4096 x 4096 tokens in float32.
 _BIAS_BYTES = 64 << 20
-# Rows of the picture that go through the MLP together: memory of less than 32 MB is used again by the allocator, more
-# is returned to the system and paged in anew each time.
-_MLP_ROWS = 32
+# Rows of the picture that go through the MLP together: what is between its layers stays in the cache.
+_MLP_ROWS = 16
+# Padding, stride, dilation and groups of a convolution that is a linear layer.
+_PLAIN = ([0, 0], [1, 1], [1, 1], 1)
+_FUSES = torch._C._has_mkldnn and hasattr(torch.ops.mkldnn, "_convolution_pointwise_")
 
 
-@dataclass(frozen=True)
 class _Layer:
-    """A linear layer's weights in the precision it runs in."""
+    """A linear layer in the precision it runs in, with what may follow it in one pass.
 
-    weight: Tensor  # [out, in]
-    bias: Tensor | None
+    On CPUs oneDNN's convolution is faster than the matrix product behind `F.linear`, its weights are laid out once, and
+    it applies GELU or adds to a given sum while a result is still in registers. PyTorch offers that only under a
+    private name (its own compiler's), so where the name is missing the plain functions do the same.
+    """
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """Map a picture of tokens [1, h, w, in] to [1, h, w, out] in the weights' precision."""
-        x = x.to(self.weight.dtype)
-        if x.device.type != "cpu":
-            return F.linear(x, self.weight, self.bias)
-        # On CPUs oneDNN's convolution is faster than the matrix product behind F.linear; channels last, nothing moves.
-        return F.conv2d(x.permute(0, 3, 1, 2), self.weight[:, :, None, None], self.bias).permute(0, 2, 3, 1)
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        self.bias = bias
+        self._fused = _FUSES and weight.device.type == "cpu"
+        # As a convolution on CPUs: [out, in, 1, 1]; elsewhere [out, in].
+        self._weight = weight[:, :, None, None] if weight.device.type == "cpu" else weight
+        if self._fused:
+            usual = [1, weight.shape[1], _MLP_ROWS, 4 * _MLP_ROWS]
+            self._weight = torch.ops.mkldnn._reorder_convolution_weight(self._weight, *_PLAIN, usual)
+
+    def __call__(self, x: Tensor, *, gelu: bool = False) -> Tensor:
+        """Map a picture of tokens [1, h, w, in] to [1, h, w, out] in the weights' precision, through GELU if asked."""
+        x = x.to(self._weight.dtype)
+        answer: Tensor
+        if self._fused:
+            fused = torch.ops.mkldnn._convolution_pointwise
+            after, how = ("gelu", "none") if gelu else ("none", "")  # "none": GELU by erf, not by tanh
+            answer = fused(x.permute(0, 3, 1, 2), self._weight, self.bias, *_PLAIN, after, [], how)
+            return answer.permute(0, 2, 3, 1)
+        if x.device.type == "cpu":
+            answer = F.conv2d(x.permute(0, 3, 1, 2), self._weight, self.bias).permute(0, 2, 3, 1)
+        else:
+            answer = F.linear(x, self._weight, self.bias)
+        return F.gelu(answer) if gelu else answer
+
+    def add_to(self, total: Tensor, x: Tensor) -> None:
+        """Add what the layer makes of x [1, h, w, in] to `total` [1, h, w, out], in place."""
+        if self._fused and total.dtype == self._weight.dtype:
+            torch.ops.mkldnn._convolution_pointwise_.binary(
+                total.permute(0, 3, 1, 2), x.permute(0, 3, 1, 2), self._weight, self.bias, *_PLAIN,
+                "add", 1.0, None, [], None,
+            )  # fmt: skip
+        else:
+            total += self(x)
 
 
 @dataclass(frozen=True)
@@ -43,11 +72,10 @@ class _Block:
     """One transformer block: the package's norms, its linear layers, its tables of relative positions."""
 
     norm1: nn.Module
-    qkv: _Layer
+    qkv: tuple[_Layer, _Layer, _Layer]  # apart: three maps of 12 MB are used again by the allocator, one of 36 is not
     proj: _Layer
     norm2: nn.Module
     lin1: _Layer
-    act: nn.Module
     lin2: _Layer
     heads: int
     window: int  # side of the windows in tokens; 0: attention over the whole picture
@@ -57,29 +85,30 @@ class _Block:
 class Encoder:
     """Runs a package's ImageEncoderViT; `dtype` is that of its linear layers (float32 or bfloat16).
 
-    The weights are the package's own tensors (copies only in another precision), so `Encoder` follows nothing that is
-    changed in them later: make it after loading.
+    Nothing of it follows what is changed in the package's weights later: make it after loading. It holds the linear
+    layers in its own layout, so let go of the package's module if it is not needed.
     """
 
     def __init__(self, module: Any, dtype: torch.dtype = torch.float32) -> None:
-        self._module = module  # segment_anything.modeling.ImageEncoderViT
+        # Of a segment_anything.modeling.ImageEncoderViT, all but the blocks as they are.
+        self._patch_embed, self._pos_embed, self._neck = module.patch_embed, module.pos_embed, module.neck
         self._dtype = dtype
-        device = self._module.patch_embed.proj.weight.device
+        projection = module.patch_embed.proj
         # Fused attention gains nothing from bfloat16 on CPUs and loses precision there.
-        self._attention_dtype = torch.float32 if device.type == "cpu" else dtype
-        grid = self._module.img_size // self._module.patch_embed.proj.kernel_size[0]
-        self._blocks = [self._block(block, grid) for block in self._module.blocks]
+        self._attention_dtype = torch.float32 if projection.weight.device.type == "cpu" else dtype
+        grid = module.img_size // projection.kernel_size[0]
+        self._blocks = [self._block(block, grid) for block in module.blocks]
 
     @torch.inference_mode()
     def __call__(self, pixels: Tensor) -> Tensor:
         """Encode one normalised and padded picture [1, 3, S, S] to features [1, C, S/16, S/16], float32."""
-        x = self._module.patch_embed(pixels)  # [1, 3, S, S] -> [1, g, g, C]
-        if self._module.pos_embed is not None:
-            x = x + self._module.pos_embed
+        x = self._patch_embed(pixels).contiguous()  # [1, 3, S, S] -> [1, g, g, C]; the blocks add to it in place
+        if self._pos_embed is not None:
+            x += self._pos_embed
         room = torch.empty(0, dtype=self._attention_dtype, device=x.device)
         for block in self._blocks:
-            x, room = self._run(block, x, room)
-        features: Tensor = self._module.neck(x.permute(0, 3, 1, 2))
+            room = self._run(block, x, room)
+        features: Tensor = self._neck(x.permute(0, 3, 1, 2))
         return features
 
     def _block(self, block: Any, grid: int) -> _Block:
@@ -90,11 +119,10 @@ class Encoder:
             table = torch.cat(tables).t().contiguous().to(self._attention_dtype)
         return _Block(
             norm1=block.norm1,
-            qkv=self._layer(block.attn.qkv),
+            qkv=self._thirds(block.attn.qkv),
             proj=self._layer(block.attn.proj),
             norm2=block.norm2,
             lin1=self._layer(block.mlp.lin1),
-            act=block.mlp.act,
             lin2=self._layer(block.mlp.lin2),
             heads=block.attn.num_heads,
             window=block.window_size,
@@ -105,41 +133,58 @@ class Encoder:
         bias = None if linear.bias is None else linear.bias.detach().to(self._dtype)
         return _Layer(linear.weight.detach().to(self._dtype), bias)
 
-    def _run(self, block: _Block, x: Tensor, room: Tensor) -> tuple[Tensor, Tensor]:
+    def _thirds(self, linear: nn.Linear) -> tuple[_Layer, _Layer, _Layer]:
+        weights = linear.weight.detach().to(self._dtype).chunk(3)
+        biases = [None] * 3 if linear.bias is None else linear.bias.detach().to(self._dtype).chunk(3)
+        q, k, v = (_Layer(weight, bias) for weight, bias in zip(weights, biases, strict=True))
+        return q, k, v
+
+    def _run(self, block: _Block, x: Tensor, room: Tensor) -> Tensor:
+        """Run one block on x [1, g, g, C] in place; the buffer comes back."""
         grid = x.shape[1]
         side = block.window or grid
-        qkv = block.qkv(block.norm1(x)).to(self._attention_dtype)  # [1, g, g, 3C]
+        normed = block.norm1(x)
+
+        def third(layer: _Layer) -> Tensor:
+            part = layer(normed).to(self._attention_dtype)  # [1, g, g, C]
+            return _to_windows(part[0], layer.bias, side) if block.window else part.flatten(1, 2)
+
+        q, k, v = map(third, block.qkv)
+        attended, room = _attend(q, k, v, block, side, room)
         if block.window:
-            attended, room = _attend(_to_windows(qkv[0], block.qkv.bias, side), block, side, room)
             attended = _from_windows(attended, grid, side)
-        else:
-            attended, room = _attend(qkv.flatten(1, 2), block, side, room)
-        x = x + block.proj(attended.view(1, grid, grid, -1))
+        block.proj.add_to(x, attended.view(1, grid, grid, -1))
         for first in range(0, grid, _MLP_ROWS):
             part = x[:, first : first + _MLP_ROWS]
-            part += block.lin2(block.act(block.lin1(block.norm2(part))))
-        return x, room
+            block.lin2.add_to(part, block.lin1(block.norm2(part), gelu=True))
+        return room
 
 
-def _attend(qkv: Tensor, block: _Block, side: int, room: Tensor) -> tuple[Tensor, Tensor]:
-    """Attention within each window: [windows, side * side, 3C] -> [windows, side * side, C]; the buffer comes back."""
-    windows, tokens, width = qkv.shape
-    # [n, t, 3C] -> three of [n, heads, t, head_dim], views only
-    q, k, v = qkv.view(windows, tokens, 3, block.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
-    attended = qkv.new_empty(windows, tokens, block.heads, q.shape[-1])
+def _attend(q: Tensor, k: Tensor, v: Tensor, block: _Block, side: int, room: Tensor) -> tuple[Tensor, Tensor]:
+    """Attention within each window: [windows, side * side, C] three times -> the same shape; the buffer comes back."""
+    windows, tokens, width = q.shape
+    # [n, t, C] -> [n, heads, t, head_dim], views only
+    q, k, v = (part.view(windows, tokens, block.heads, -1).transpose(1, 2) for part in (q, k, v))
     if block.table is None:
-        attended.copy_(F.scaled_dot_product_attention(q, k, v).transpose(1, 2))
-        return attended.view(windows, tokens, width // 3), room
+        answer = F.scaled_dot_product_attention(q, k, v)
+        return answer.transpose(1, 2).reshape(windows, tokens, width), room
     # Together: as many heads of all windows as the buffer holds; of one head, as many windows.
-    heads = max(1, min(block.heads, _BIAS_BYTES // (windows * tokens * tokens * qkv.element_size())))
-    several = max(1, min(windows, _BIAS_BYTES // (heads * tokens * tokens * qkv.element_size())))
+    heads = max(1, min(block.heads, _BIAS_BYTES // (windows * tokens * tokens * q.element_size())))
+    several = max(1, min(windows, _BIAS_BYTES // (heads * tokens * tokens * q.element_size())))
+    rows = []
     for first in range(0, windows, several):
+        answers = []
         for head in range(0, block.heads, heads):
             piece = (slice(first, first + several), slice(head, head + heads))
             bias, room = _bias(q[piece], block.table, side, room)
             answer = F.scaled_dot_product_attention(q[piece], k[piece], v[piece], attn_mask=bias)
-            attended[piece[0], :, piece[1]] = answer.transpose(1, 2)
-    return attended.view(windows, tokens, width // 3), room
+            answers.append(answer.transpose(1, 2))  # [n, tokens, heads, head_dim], as it lies in memory
+        rows.append(_joined(answers, 2))
+    return _joined(rows, 0).reshape(windows, tokens, width), room
+
+
+def _joined(parts: list[Tensor], axis: int) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts, axis)
 
 
 def _bias(q: Tensor, table: Tensor, side: int, room: Tensor) -> tuple[Tensor, Tensor]:
@@ -151,9 +196,9 @@ def _bias(q: Tensor, table: Tensor, side: int, room: Tensor) -> tuple[Tensor, Te
     """
     windows, heads, tokens, _ = q.shape
     reach = 2 * side - 1
-    products = torch.matmul(q, table).contiguous()  # [n, heads, tokens, 2 * reach]
-    step = 2 * reach
-    lead = (tokens * heads * step, tokens * step)
+    products = torch.matmul(q.transpose(1, 2), table).contiguous()  # [n, tokens, heads, 2 * reach]: q lies like this
+    step = heads * 2 * reach  # from token to token
+    lead = (tokens * step, 2 * reach)
     by_row = products.as_strided(
         (windows, heads, side, side, side, 1), (*lead, side * step - 1, step, 1, 1), storage_offset=side - 1
     )
@@ -178,12 +223,12 @@ def _toeplitz(rel_pos: Tensor, side: int) -> Tensor:
     return table.flip(0)
 
 
-def _to_windows(qkv: Tensor, bias: Tensor | None, side: int) -> Tensor:
-    """Cut [grid, grid, 3C] into windows [n, side * side, 3C]; beyond the picture stands what a row of zeros gives."""
-    grid, _, width = qkv.shape
+def _to_windows(part: Tensor, bias: Tensor | None, side: int) -> Tensor:
+    """Cut [grid, grid, C] into windows [n, side * side, C]; beyond the picture stands what a row of zeros gives."""
+    grid, _, width = part.shape
     whole, rest = divmod(grid, side)
     count = whole + (rest > 0)
-    windows = qkv.new_empty(count, count, side, side, width)
+    windows = part.new_empty(count, count, side, side, width)
     # Along each axis: the windows that lie inside, and the one that reaches beyond the picture.
     stretches = [
         (slice(0, whole), slice(0, whole * side), side),
@@ -192,11 +237,11 @@ def _to_windows(qkv: Tensor, bias: Tensor | None, side: int) -> Tensor:
     stretches = [stretch for stretch in stretches if stretch[0].start < stretch[0].stop]
     for down, rows, height in stretches:
         for along, columns, breadth in stretches:
-            piece = qkv[rows, columns]
-            piece = piece.view(len(piece) // height, height, -1, breadth, width)  # [down, h, along, b, 3C]
+            piece = part[rows, columns]
+            piece = piece.view(len(piece) // height, height, -1, breadth, width)  # [down, h, along, b, C]
             windows[down, along, :height, :breadth] = piece.transpose(1, 2)
     if rest:
-        beyond: Tensor | float = 0.0 if bias is None else bias.to(qkv.dtype)
+        beyond: Tensor | float = 0.0 if bias is None else bias.to(part.dtype)
         windows[whole:, :, rest:] = beyond
         windows[:, whole:, :, rest:] = beyond
     return windows.view(count * count, side * side, width)

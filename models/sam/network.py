@@ -28,9 +28,9 @@ _HINT = "Give an official SAM checkpoint (tam-edit models list)."
 
 @dataclass(frozen=True)
 class SamNetwork:
-    """A loaded SAM: the package's module, the faster encoder over the same weights, and what it is."""
+    """A loaded SAM: the package's module, the faster encoder in place of the module's, and what it is."""
 
-    sam: Any  # segment_anything.modeling.Sam
+    sam: Any  # segment_anything.modeling.Sam without the blocks of its image encoder
     encoder: Encoder
     variant: str  # vit_b, vit_l, vit_h, or "other"
     precision: Precision
@@ -76,7 +76,9 @@ def load(
     load_strict(sam, state, origin=f"SAM from {origin}")
     sam.eval().requires_grad_(False).to(place)
     side = shape.grid * shape.patch
-    return SamNetwork(sam, Encoder(sam.image_encoder, _DTYPES[precision]), found, precision, side)
+    encoder = Encoder(sam.image_encoder, _DTYPES[precision])
+    sam.image_encoder.blocks = None  # the encoder has them in its own layout; once more they would be 2.5 GB for vit_h
+    return SamNetwork(sam, encoder, found, precision, side)
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,23 @@ def test_relative_positions_matter_here() -> None:
         assert (module(pixels) - before).abs().max() > 1e-2
 
 
+def test_equals_the_package_without_fused_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch may drop or rename what the fused layers stand on."""
+    monkeypatch.setattr(fast, "_FUSES", False)
+    ours, theirs = compared()
+    torch.testing.assert_close(ours, theirs, atol=2e-5, rtol=0)
+
+
+def test_the_input_of_the_encoder_stays_as_it_was() -> None:
+    """Sums are made in place; what the package's modules hand over must not be."""
+    module = small_encoder()
+    pixels = torch.randn(1, 3, module.img_size, module.img_size)
+    before = pixels.clone(), {name: value.clone() for name, value in module.state_dict().items()}
+    Encoder(module)(pixels)
+    assert torch.equal(pixels, before[0])
+    assert all(torch.equal(value, before[1][name]) for name, value in module.state_dict().items())
+
+
 @pytest.mark.parametrize("limit", [1, 30_000, 300_000])
 def test_any_size_of_the_bias_buffer(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fast, "_BIAS_BYTES", limit)
