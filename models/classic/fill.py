@@ -30,7 +30,7 @@ from tam_edit.models.classic.fill_fuse import (
     weighed_plate,
 )
 from tam_edit.models.classic.fill_membrane import Bools, mean_size
-from tam_edit.models.classic.fill_pictures import Rgb, sampled
+from tam_edit.models.classic.fill_pictures import Read, Rgb, sampled
 from tam_edit.models.classic.fill_plate import plate_frames
 from tam_edit.models.classic.fill_reference import Box, box_around, chosen
 from tam_edit.models.classic.fill_scene import Recent, Scene
@@ -66,6 +66,31 @@ class FillSettings:
             raise UsageError(f"texture is {self.texture}: a share, from 0 (smooth) to 1")
 
 
+class _Checked:
+    """What is read, checked. Apart from Filler, which must not be part of a circle: its pictures would outlive it."""
+
+    def __init__(self, read: Read) -> None:
+        self._read = read
+        self._shape: tuple[int, ...] | None = None
+
+    def __call__(self, index: int) -> tuple[Rgb, Bools]:
+        rgb, mask = self._read(index)
+        if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
+            raise EngineError(f"frame {index} is {rgb.dtype} {list(rgb.shape)}, not uint8 [H, W, 3]: convert it first")
+        if mask.shape != rgb.shape[:2]:
+            raise MaskSizeMismatch(
+                f"the mask of frame {index} is {mask.shape[1]}x{mask.shape[0]}, "
+                f"its picture {rgb.shape[1]}x{rgb.shape[0]}: scale the mask to the picture"
+            )
+        if self._shape not in (None, rgb.shape):
+            raise EngineError(
+                f"frame {index} is {list(rgb.shape)}, others are {list(self._shape or ())}: "
+                "frames of one shot must be of one size"
+            )
+        self._shape = rgb.shape
+        return rgb, np.asarray(mask, bool)
+
+
 class Filler:
     """Fills one shot chunk by chunk; each frame is a function of the frames within reach and of nothing else.
 
@@ -78,7 +103,7 @@ class Filler:
 
     def __init__(
         self,
-        read: Callable[[int], tuple[Rgb, Bools]],
+        read: Read,
         frame_count: int,
         settings: FillSettings | None = None,
         *,
@@ -90,11 +115,9 @@ class Filler:
         self.frame_count = frame_count
         self.chunk = self.settings.chunk
         self._notes: dict[int, str] = {}
-        self._read = read
         self._read_mask = read_mask or (lambda index: read(index)[1])
         limit = 2 * self.settings.reach + self.chunk + 64
-        self._scene = Scene(self._checked, limit, self.settings.guard_px, kept_bytes, folder)
-        self._shape: tuple[int, ...] | None = None
+        self._scene = Scene(_Checked(read), limit, self.settings.guard_px, kept_bytes, folder)
         self._raws: Recent[tuple[Rgb, Bools]] = Recent(3)
         self._anchor_raws: Recent[tuple[Rgb, Bools]] = Recent(3)
         self._anchors: Recent[Rgb] = Recent(4)
@@ -134,23 +157,6 @@ class Filler:
             )
         for index in range(start, stop):
             yield self.frame(index)
-
-    def _checked(self, index: int) -> tuple[Rgb, Bools]:
-        rgb, mask = self._read(index)
-        if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
-            raise EngineError(f"frame {index} is {rgb.dtype} {list(rgb.shape)}, not uint8 [H, W, 3]: convert it first")
-        if mask.shape != rgb.shape[:2]:
-            raise MaskSizeMismatch(
-                f"the mask of frame {index} is {mask.shape[1]}x{mask.shape[0]}, "
-                f"its picture {rgb.shape[1]}x{rgb.shape[0]}: scale the mask to the picture"
-            )
-        if self._shape not in (None, rgb.shape):
-            raise EngineError(
-                f"frame {index} is {list(rgb.shape)}, others are {list(self._shape or ())}: "
-                "frames of one shot must be of one size"
-            )
-        self._shape = rgb.shape
-        return rgb, np.asarray(mask, bool)
 
     def frame(self, index: int) -> Rgb:
         """One filled frame, the same bytes as in its chunk: uint8 [H, W, 3]. For previews."""

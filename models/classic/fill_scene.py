@@ -78,9 +78,8 @@ class Scene:
     def __init__(
         self, read: Read, limit: int, guard_px: int, kept_bytes: int | None = None, folder: Path | None = None
     ) -> None:
-        self._read = read
         self._guard_px = guard_px
-        self._pictures = Pictures(self._load, max(8, limit // 2), kept_bytes, folder)
+        self._pictures = Pictures(read, max(8, limit // 2), kept_bytes, folder)
         self._smalls: Recent[Small] = Recent(limit)
         self._pairs: Recent[tuple[Step, Step]] = Recent(limit)
         self._walks: Recent[Matrix] = Recent(4096)
@@ -90,20 +89,17 @@ class Scene:
 
     def picture(self, index: int) -> tuple[Rgb, Bools]:
         """Frame and mask as read: uint8 [H, W, 3], bool [H, W]."""
-        return self._pictures.whole(index)
-
-    def taken(self, index: int, xy: Floats) -> NDArray[np.float32]:
-        """Colours of a frame as read at points [N, 2] of the full picture, cubic: float32 [N, 3]."""
-        return self._pictures.taken(index, xy)
-
-    def _load(self, index: int) -> tuple[Rgb, Bools]:
-        rgb, mask = self._read(index)
+        rgb, mask = self._pictures.whole(index)
         if self.size_wh == (0, 0):
             height, width = mask.shape
             factor = max(1, round((height * width / WORK_AREA) ** 0.5))
             self.size_wh = (width, height)
             self.work_wh = (max(1, round(width / factor)), max(1, round(height / factor)))
         return rgb, mask
+
+    def taken(self, index: int, xy: Floats) -> NDArray[np.float32]:
+        """Colours of a frame as read at points [N, 2] of the full picture, cubic: float32 [N, 3]."""
+        return self._pictures.taken(index, xy)
 
     @property
     def scale_xy(self) -> tuple[float, float]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -100,3 +102,17 @@ def test_a_full_disk_is_told_in_words(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(EngineError, match=r"No space left on device.*--memory"):
         for index in range(FRAMES):
             pictures.whole(index)
+
+
+def test_a_filler_s_pictures_go_with_it() -> None:
+    """They stayed until Python looked for circles: the encoder began with all of them still there."""
+    frames, masks = pan(4), moving_hole(4)
+    filler = Filler(lambda index: (frames[index], masks[index]), 4, QUICK)
+    list(filler.fill(0, 4))
+    pictures = weakref.ref(filler._scene._pictures)
+    gc.disable()
+    try:
+        del filler
+        assert pictures() is None
+    finally:
+        gc.enable()
