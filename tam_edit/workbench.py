@@ -217,7 +217,8 @@ class Workbench:
         around = self.surroundings
         return Runner(
             self.store,
-            str((self.project.folder if self.project else self.store.root).resolve()),
+            # Without a project, reasons are told against earlier runs of the same clip.
+            str((self.project.folder if self.project else Path(self._script.source.path)).resolve()),
             dry=dry,
             watcher=None if dry else around.watcher,
             cancelled=around.cancelled,

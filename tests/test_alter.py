@@ -362,7 +362,7 @@ def test_a_change_of_the_first_project_is_told_in_the_second(edit: Edit, tmp_pat
     assert told in notes("status", second), "a file that an effect names is another one now"
     before = planes_of(tmp_path / "a.mkv")
     assert "taken anew" in notes("refresh", second)
-    assert told not in notes("status", second) and "object 'blue': marked on frames 0" in notes("status", second)
+    assert told not in notes("status", second) and "object 'blue': marked on frame 0" in notes("status", second)
     assert told not in notes(*remove) and planes_of(tmp_path / "a.mkv") != before
     assert len(list(second.glob("source*"))) == 1 and not list(tmp_path.glob(".*source*"))
     source = json.loads(notes("status", second, "--json"))["source"]

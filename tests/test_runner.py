@@ -70,6 +70,10 @@ def unit(
     return Unit(stage, FrameSpan(*span), settings or {"size_px": 3}, reads, variant)
 
 
+def reading(**reads: Mapping[int, str | None]) -> Unit:
+    return Unit(GROW, FrameSpan(0, 8), {"size_px": 3}, reads)
+
+
 def test_it_runs_once_and_is_reused_ever_after(store: Store) -> None:
     first = Bench(store)
     record = first.obtain(unit())
@@ -101,10 +105,13 @@ P = {index: f"p{index}" for index in range(8)}
         (unit(variant="forward"), unit(variant="backward"), "never run before"),
         (unit(), unit(settings={"size_px": 5}), "size_px went from 3 to 5"),
         (unit(), unit(settings={"size_px": 3, "soft": True}), "soft went from unset to True"),
+        (unit(settings={"said": "a" * 32}), unit(settings={"said": "b" * 32}), "said changed"),
         (unit(), unit(picture={**P, 3: "new"}), "picture changed at frame 3"),
         (unit(), unit(picture={**P, 3: "a", 4: "b", 7: "c"}), "picture changed at frames 3-4, 7"),
         (unit(), unit(picture={**P, 8: "p8", 9: "p9"}), "picture is new at frames 8-9"),
         (unit(), unit(picture={0: "p0"}), "picture no longer read at frames 1-7"),
+        (unit(), reading(plate=P, look=P), "it reads look, plate in place of picture"),
+        (unit(), reading(picture=P, mask={3: "m"}), "mask is new at frame 3"),
         (unit(), unit(stage=Stage("grow", 2)), "the stage went from version 1 to 2"),
         (
             unit(),

@@ -383,3 +383,16 @@ def test_every_run_leaves_a_report(ball_clip: Path, tmp_path: Path) -> None:
     assert wanted <= reports[-1].keys()
     assert reports[-1]["engines"]["tracker"] == "colour"
     assert {"name", "frames_run", "frames_reused", "seconds", "reasons"} <= reports[-1]["stages"][0].keys()
+
+
+def test_without_a_project_reasons_are_told_against_the_same_clip(
+    ball_clip: Path, cut_clip: Path, tmp_path: Path
+) -> None:
+    def reasons(clip: Path, right: int) -> str:
+        edit = Edit.once(clip)
+        edit.mark("object", box=(2, 6, right, 24))
+        return " ".join(edit.remove(tmp_path / "a.mp4").stage("propagate").reasons)
+
+    assert "never run before" in reasons(ball_clip, 20)
+    assert "never run before" in reasons(cut_clip, 20), "another clip's runs say nothing of this one's"
+    assert "mask changed at frame 0" in reasons(ball_clip, 21)

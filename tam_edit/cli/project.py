@@ -59,6 +59,7 @@ def _clip_in_words(source: ClipSource, cuts: tuple[int, ...]) -> str:
 @json_option
 def status(edit: Path, as_json: bool) -> None:
     """Say what the project is about: its clip, its objects and where they are marked, its effects, and what is odd."""
+    from tam_edit.engine.ledger import frames_in_words
     from tam_edit.script_text import tree_of
 
     session = running.open_edit(edit, as_json)
@@ -83,7 +84,7 @@ def status(edit: Path, as_json: bool) -> None:
     origin = f" (the result of {script.source.result_of})" if script.source.result_of else ""
     click.echo(f"clip: {script.source.path}{origin}: {_clip_in_words(source, cuts)}")
     for name, frames in marked.items():
-        click.echo(f"object {name!r}: marked on frames {', '.join(map(str, frames)) or 'none'}")
+        click.echo(f"object {name!r}: marked on {frames_in_words(frames)}")
     if not marked:
         click.echo(f"no objects yet: tam-edit mark {edit} --object NAME --frame N --point X,Y")
     if script.effects:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -13,7 +14,8 @@ from tam_edit.engine.store import Record, Store
 from tam_edit.errors import Cancelled
 
 MOST_WORDS = 40
-"""Settings whose text is longer are told as changed, without from what to what."""
+"""Settings whose text is longer are told as changed, without from what to what; so are those that are digests."""
+DIGEST = re.compile(r"(digest )?[0-9a-f]{32}")
 
 
 class Watcher(Protocol):
@@ -148,9 +150,13 @@ def _changes(former: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     for name in sorted(former["settings"].keys() | now["settings"].keys()):
         old, new = former["settings"].get(name, "unset"), now["settings"].get(name, "unset")
         if old != new:
-            told = not (old.startswith("digest ") or new.startswith("digest "))
+            told = not (DIGEST.fullmatch(old) or DIGEST.fullmatch(new))
             words.append(f"{name} went from {old} to {new}" if told else f"{name} changed")
+    came, went = now["reads"].keys() - former["reads"].keys(), former["reads"].keys() - now["reads"].keys()
+    another = bool(came and went)  # another effect reads other things: their names say enough
     for name in sorted(former["reads"].keys() | now["reads"].keys()):
+        if another and name in came | went:
+            continue
         old_frames, new_frames = former["reads"].get(name, {}), now["reads"].get(name, {})
         changed = [int(frame) for frame in new_frames if old_frames.get(frame, new_frames[frame]) != new_frames[frame]]
         if changed:
@@ -161,4 +167,6 @@ def _changes(former: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
             words.append(f"{name} is new at {frames_in_words(gained)}")
         if lost:
             words.append(f"{name} no longer read at {frames_in_words(lost)}")
+    if another:
+        words.append(f"it reads {', '.join(sorted(came))} in place of {', '.join(sorted(went))}")
     return words
