@@ -120,7 +120,10 @@ def goes_on(folder: Path, place: Path, output: Path) -> Ended | None:
     store = Store(place / "cache")
     if damaged := store.verify():
         return "wrong result", f"the cache holds half-written entries: {damaged}", ""
-    kept = {path: path.stat().st_mtime_ns for path in (place / "cache").rglob("keys/*/*")}
+    entries = list((place / "cache").rglob("keys/*/*"))
+    for path in entries:  # the store dates what it uses anew after ten minutes: the materials may be as old
+        os.utime(path)
+    kept = {path: path.stat().st_mtime_ns for path in entries}
     output.unlink(missing_ok=True)
     called = call("remove", place, "-o", output)
     if called.broken() or called.status:
