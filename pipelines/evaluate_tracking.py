@@ -84,7 +84,7 @@ def track(
     marks = sorted(spoken)
     for left, right in zip([None, *marks], [*marks, None], strict=True):
         between = range(0 if left is None else left + 1, count if right is None else right)
-        back: dict[int, tuple[bytes, float]] = {}
+        back: dict[int, tuple[bytes, list[float]]] = {}
         if right is not None and between:
             backward = _Run(engine, pictures, labels, clock)
             if left is not None:
@@ -103,9 +103,12 @@ def track(
                 if left is None or right is None:
                     probability, trust = against, trust_back
                 else:
-                    probability = fuse(probability, against, index - left, right - index)
-                    trust = (trust * (right - index) + trust_back * (index - left)) / (right - left)
-            label_maps[index], trusts[index] = lookup[probability.argmax(axis=0)], trust
+                    steps = index - left, right - index
+                    probability = fuse(probability, against, *steps, trust_forward=trust, trust_backward=trust_back)
+                    # As the stage tells it: of each object the direction that counts for more.
+                    pairs = zip(trust, trust_back, strict=True)
+                    trust = [one if steps[0] * other <= steps[1] * one else other for one, other in pairs]
+            label_maps[index], trusts[index] = lookup[probability.argmax(axis=0)], min(trust)
         if right is not None:
             forward.step(right, spoken[right], last=right == count - 1)
             label_maps[right] = keyframes[right]
@@ -122,13 +125,16 @@ class _Run:
 
     def step(
         self, index: int, masks: Mapping[int, Mask] | None = None, last: bool = False
-    ) -> tuple[Probability, float]:
-        """Probability [1 + K, H, W] over all labels, and trust."""
+    ) -> tuple[Probability, list[float]]:
+        """Probability [1 + K, H, W] over all labels, and the trust in each (1 while it is not known)."""
         self._known.update(masks or ())
         picture = self._pictures(index)
         with self._clock:
             step = self._tracker.step(picture, masks, last=last)
-            trust = _trust(self._tracker, step)
+            each = _trust(self._tracker, step)
+        trust = (
+            [each.get(label, 1.0) for label in self._labels] if isinstance(each, dict) else [each] * len(self._labels)
+        )
         known = sorted(self._known)
         if len(step) != 1 + len(known):
             raise EngineError(f"engine {self._name} gave {len(step)} planes for {len(known)} objects at frame {index}")
@@ -161,13 +167,12 @@ def _spoken(keyframes: Mapping[int, LabelMap]) -> dict[int, dict[int, Mask]]:
     return spoken
 
 
-def _trust(tracker: StepTracker, probability: Probability) -> float:
-    """The engine's own trust in its last step (the least over its objects), or the margin of its probabilities."""
+def _trust(tracker: StepTracker, probability: Probability) -> dict[int, float] | float:
+    """The engine's own trust in its last step (by object where it says so), or the margin of its probabilities."""
     own = getattr(tracker, "trust", None)
     found = own() if callable(own) else None
     if isinstance(found, Mapping):
-        each = [_number(value) for value in found.values()]
-        return min(each) if each else 1.0
+        return {label: _number(value) for label, value in found.items()}
     return _margin(probability) if found is None else _number(found)
 
 
