@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tam_edit.effects import Effect, located, settled
+from tam_edit.effects import Effect, EffectMistake, located, settled
 from tam_edit.engine.report import Report
-from tam_edit.errors import UsageError
+from tam_edit.errors import PromptError, UsageError
 from tam_edit.workbench import Workbench
 
 if TYPE_CHECKING:
@@ -37,9 +37,19 @@ def write_effects(
 
     check_destination(output, bench.source_path())
     check(effects)
-    settled(effects, bench.script.names)
+    check_objects(command, effects, bench.script.names)
     bench.run(command, _work(bench, effects, output, options, write=True), outputs=(str(output),))
     return bench.last_report()
+
+
+def check_objects(command: str, effects: Sequence[Effect], names: Sequence[str]) -> None:
+    """Raise PromptError for objects that effects cannot have; a list of effects is told which of them it is."""
+    try:
+        settled(effects, names)
+    except EffectMistake as error:
+        if command == "render":
+            raise
+        raise PromptError(error.words) from error
 
 
 def plan_effects(
@@ -49,6 +59,7 @@ def plan_effects(
     from tam_edit.pipelines.effects import check
 
     check(effects)
+    check_objects(command, effects, bench.script.names)
     return bench.planned(command, _work(bench, effects, output, options, write=False))
 
 
@@ -109,11 +120,13 @@ def _work(
     def work(context: Context, engines: Engines) -> None:
         from tam_edit.media.settings import choose
         from tam_edit.pipelines.effects import Maker
+        from tam_edit.pipelines.needs import tell_need
         from tam_edit.pipelines.output import make
 
         settings = choose(context.source, output, lossless=options.lossless, codec=options.codec, crf=options.crf)
         for words in settings.warnings:
             context.runner.ledger.warn(words)
+        tell_need(context, settings)
         with contextlib.ExitStack() as opened:
             overlay = Maker(context, bench.effective, engines, opened).overlay(effects)
             make(context, overlay, settings, output, write=write)

@@ -1,0 +1,36 @@
+"""A bound for memory that cannot hold is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tam_edit import Edit
+from tam_edit.media.settings import choose
+from tam_edit.pipelines.needs import least_bytes
+from tam_edit.workbench import Surroundings
+from tests import scenes
+
+
+def test_a_bound_that_cannot_hold_is_told_before_and_after(tmp_path: Path, quick_engines: None) -> None:
+    clip = scenes.write_clip(tmp_path / "a.mp4", frames=8)
+    small = Edit.create(clip, tmp_path / "a.edit", surroundings=Surroundings(memory_bytes=100 << 20))
+    small.mark("ball", mask=scenes.truth(0))
+    for report in (small.plan("remove", tmp_path / "out.mp4"), small.remove(tmp_path / "out.mp4")):
+        [words] = [words for words in report.warnings if "--memory" in words]
+        assert words.startswith("pictures of 96x64 stored as h264 need about 0.3 GB of memory")
+        assert "(0.1 GB)" in words
+    large = Edit.open(tmp_path / "a.edit", surroundings=Surroundings(memory_bytes=1 << 30))
+    assert not [words for words in large.remove(tmp_path / "out.mp4").warnings if "--memory" in words]
+
+
+@pytest.mark.parametrize(("output", "least", "most"), [("out.mp4", 1.3e9, 1.7e9), ("out.mov", 0.8e9, 1.7e9)])
+def test_what_4k_needs_is_as_measured(output: str, least: float, most: float, tmp_path: Path) -> None:
+    clip = scenes.write_clip(tmp_path / "a.mp4", frames=2, pixel_format="yuv420p")
+    source = Edit.create(clip, tmp_path / "a.edit").source()
+    settings = choose(source, output)
+    assert least < least_bytes((3840, 2160), settings) < most
+    assert least_bytes((96, 64), settings) < 0.4e9
+    deep = choose(source, "out.mkv", lossless=True)
+    assert least_bytes((3840, 2160), deep) < least_bytes((3840, 2160), settings)
