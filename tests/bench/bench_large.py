@@ -2,7 +2,9 @@
 
 Each row is a process of its own, which removes moving squares from a generated clip. The long clip has 3,000 frames
 (30,000 with --full) beside one of a tenth: memory must not grow with the length. It is done with engines that cost
-next to nothing, since what is asked is what everything around them keeps; the others with the classic engine.
+next to nothing, since what is asked is what everything around them keeps; the others with the classic engine. With
+--full there are as many frames in 4K as fill 2 GB several times over, with that bound and with the usual one.
+--only TEXT runs the rows with this in their title.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 LONG, LONG_FULL = 3_000, 30_000
+LARGE_FULL = 72
 TURNED = (0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30)
 
 
@@ -37,6 +40,7 @@ class Case:
     objects: int = 1
     turned: bool = False
     engines: str = "classic"
+    memory_gb: int = 8
 
 
 def cases(full: bool) -> list[Case]:
@@ -46,6 +50,8 @@ def cases(full: bool) -> list[Case]:
         Case(f"{long:,} frames", (320, 180), long, engines="still"),
         Case("4K", (3840, 2160), 6),
         Case("4K, twice as long", (3840, 2160), 12),
+        Case("4K, --memory 2GB", (3840, 2160), LARGE_FULL if full else 12, memory_gb=2),
+        *([Case("4K, as long", (3840, 2160), LARGE_FULL)] if full else []),
         Case("phone, upright by its rotation", (1920, 1080), 12, rate=30, turned=True),
         Case("120 frames a second", (640, 360), 120, rate=120),
         Case("one frame", (640, 360), 1),
@@ -105,31 +111,37 @@ def job(case: Case, folder: Path) -> dict[str, Any]:
     """Remove everything from a clip that is there, and say what it took."""
     from tam_edit import Edit
     from tam_edit.pipelines import engines
+    from tam_edit.workbench import Surroundings
     from tests import scenes
 
     if case.engines == "still":
         still = scenes.still_engines()
         engines.resolve = lambda settings, options: still
-    edit = Edit.create(folder / "clip.mp4", folder / "a.edit")
+    around = Surroundings(memory_bytes=case.memory_gb * 10**9)
+    edit = Edit.create(folder / "clip.mp4", folder / "a.edit", surroundings=around)
     edit.override(segmenter="classic", tracker="classic", inpainter="classic")
     for number, mask in enumerate(masks(case, edit.source().size_wh)):
         edit.mark(f"square {number}", mask=mask)
     began, cpu = time.perf_counter(), time.process_time()
     report = edit.remove(folder / "out.mp4")
-    frames = Edit.create(folder / "out.mp4", folder / "b.edit").source().frames
-    if frames != case.frames or report.exit:
-        raise AssertionError(f"{frames} frames of {case.frames} came out")
-    return {
+    told = {
         "seconds": time.perf_counter() - began,
         "cpu": time.process_time() - cpu,
         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
+    frames = Edit.create(folder / "out.mp4", folder / "b.edit").source().frames
+    if frames != case.frames or report.exit:
+        raise AssertionError(f"{frames} frames of {case.frames} came out")
+    return told
 
 
 def main() -> None:
-    print("| clip | size | frames | objects | engines | peak MiB | s a frame | CPU s a frame |")
-    print("|---|---|---:|---:|---|---:|---:|---:|", flush=True)
+    print("| clip | size | frames | objects | engines | `--memory` | peak MiB | s a frame | CPU s a frame |")
+    print("|---|---|---:|---:|---|---:|---:|---:|---:|", flush=True)
+    only = sys.argv[sys.argv.index("--only") + 1] if "--only" in sys.argv else ""
     for case in cases("--full" in sys.argv):
+        if only not in case.title:
+            continue
         with tempfile.TemporaryDirectory() as name:
             write(case, Path(name) / "clip.mp4")
             command = [sys.executable, "-m", "tests.bench.bench_large", "--job", json.dumps(asdict(case)), name]
@@ -137,7 +149,7 @@ def main() -> None:
         row = json.loads(told.splitlines()[-1])
         size = "x".join(map(str, case.size_wh[::-1] if case.turned else case.size_wh))
         speed = f"{row['seconds'] / case.frames:.3f} | {row['cpu'] / case.frames:.3f}"
-        facts = f"{size} | {case.frames:,} | {case.objects} | {case.engines}"
+        facts = f"{size} | {case.frames:,} | {case.objects} | {case.engines} | {case.memory_gb} GB"
         print(f"| {case.title} | {facts} | {row['peak_mib']:.0f} | {speed} |", flush=True)
 
 
