@@ -65,6 +65,8 @@ def parse_background(text: str) -> Choice:
     if text == "transparent":
         return Transparent()
     path = Path(text)
+    if text.startswith("#"):
+        raise UsageError(f"background {text!r}: a colour is written #RRGGBB, such as #336699")
     if not path.exists():
         raise UsageError(
             f"background {text!r}: no such file; give a picture, a video, an edit project, #RRGGBB, blur[:SIGMA] or "

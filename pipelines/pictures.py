@@ -99,7 +99,7 @@ def write_review_sheet(edit: Edit, doubts: Sequence[Doubt], path: Path, columns:
             if shadows is not None:
                 drawn = hatched(drawn, shadows["shadow"][doubt.frame])
             cells.append((f"{doubt.frame}: {doubt.object}, trust {doubt.trust:.2f}, {doubt.why}", drawn))
-    write_png(path, contact_sheet(cells, columns))
+    write_png(path, contact_sheet(cells, min(columns, len(cells))))
 
 
 def contact_sheet(cells: Sequence[tuple[str, Rgb]], columns: int, width_px: int = 426) -> Rgb:

@@ -26,9 +26,7 @@ class Project:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         if not self.script_path.is_file():
-            raise ScriptError(
-                f"{folder} is no edit project (no {SCRIPT_NAME} in it): make one with 'tam-edit new CLIP {folder}'"
-            )
+            raise ScriptError(_no_project(folder))
 
     @classmethod
     def create(cls, folder: Path, script: EditScript) -> Project:
@@ -181,6 +179,16 @@ class Project:
         for old in sorted(folder.glob("*.json"))[:-MOST_REPORTS]:
             old.unlink(missing_ok=True)
         return path
+
+
+def _no_project(folder: Path) -> str:
+    if folder.is_dir():
+        return f"{folder} is no edit project (no {SCRIPT_NAME} in it): make one with 'tam-edit new CLIP EDIT'"
+    if folder.exists():
+        return (
+            f"{folder} is a file and no edit project: make one for it with 'tam-edit new {folder} {folder.stem}.edit'"
+        )
+    return f"{folder} is no edit project (there is no such folder): make one with 'tam-edit new CLIP {folder}'"
 
 
 def check_free(folder: Path) -> None:

@@ -71,8 +71,13 @@ def test_nothing_is_overwritten(project: Project, tmp_path: Path) -> None:
 
 
 def test_what_is_no_project_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ScriptError, match=r"is no edit project .*tam-edit new CLIP"):
+    with pytest.raises(ScriptError, match=r"is no edit project \(no edit.json in it\): .*tam-edit new CLIP EDIT"):
         Project(tmp_path)
+    with pytest.raises(ScriptError, match=r"there is no such folder\): .*tam-edit new CLIP .*none.edit"):
+        Project(tmp_path / "none.edit")
+    (tmp_path / "clip.mp4").touch()
+    with pytest.raises(ScriptError, match=r"is a file and no edit project: .*clip.mp4 clip.edit"):
+        Project(tmp_path / "clip.mp4")
 
 
 def test_folder_and_clip_move_together(project: Project, tmp_path: Path) -> None:

@@ -96,7 +96,9 @@ def read(path: Path, size_wh: tuple[int, int], frames: int) -> Ingested:
         images = {image["id"]: image for image in found["images"]}
         categories = {category["id"]: str(category["name"]) for category in found["categories"]}
         annotations = list(found["annotations"])
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise MaskError(f"{path} is no COCO annotation file (it is no JSON): name the file with the masks") from error
+    except (KeyError, TypeError) as error:
         raise MaskError(f"{path} is no COCO annotation file ({error!r}): export it again") from error
     book = LabelBook(size_wh, frames)
     for image in images.values():

@@ -54,6 +54,18 @@ class Scribble(click.ParamType[tuple[tuple[float, float], ...] | Path]):
         return Path(value)
 
 
+class Png(click.ParamType[Path]):
+    """The name of a PNG to write."""
+
+    name = "PNG"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        path = Path(value)
+        if path.suffix.lower() != ".png":
+            self.fail(f"{value!r}: a PNG is written: end the name in .png", param, ctx)
+        return path
+
+
 class ByteSize(click.ParamType[int]):
     """A size such as 8GB, 500MB or 4GiB."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tam_edit.cli import running
-from tam_edit.cli.options import engine_options, json_option, prompt_options, shadow_option, source_options
+from tam_edit.cli.options import Png, engine_options, json_option, prompt_options, shadow_option, source_options
 
 if TYPE_CHECKING:
     from tam_edit.clip import ClipSource
@@ -51,7 +51,8 @@ def new(clip: Path, edit: Path, frame_rate: str | None, allow_truncated: bool, a
 
 def _clip_in_words(source: ClipSource, cuts: tuple[int, ...]) -> str:
     shots = f"{len(cuts) + 1} shots (cuts at {', '.join(map(str, cuts))})" if cuts else "one shot"
-    return f"{source.frames} frames of {source.size_wh[0]}x{source.size_wh[1]}, {shots}"
+    frames = "1 frame" if source.frames == 1 else f"{source.frames} frames"
+    return f"{frames} of {source.size_wh[0]}x{source.size_wh[1]}, {shots}"
 
 
 @click.command(epilog="Example: tam-edit status ball.edit")
@@ -114,9 +115,7 @@ def refresh(edit: Path, as_json: bool) -> None:
     "--object", "name", required=True, metavar="NAME", help="The object's name; a new one makes a new object."
 )
 @prompt_options
-@click.option(
-    "--preview", type=click.Path(path_type=Path), metavar="PNG", help="Write a picture with the mask drawn in."
-)
+@click.option("--preview", type=Png(), help="Write a picture with the mask drawn in.")
 @shadow_option
 @engine_options
 @json_option

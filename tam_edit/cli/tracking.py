@@ -9,6 +9,7 @@ import click
 
 from tam_edit.cli import looks, running
 from tam_edit.cli.options import (
+    Png,
     choice_options,
     edge_options,
     engine_options,
@@ -38,7 +39,7 @@ def track(edit: Path, names: tuple[str, ...], frames: str | None, as_json: bool,
 
 @click.command(epilog="Example: tam-edit review ball.edit --sheet doubtful.png --limit 10")
 @click.argument("edit", type=click.Path(path_type=Path))
-@click.option("--sheet", type=click.Path(path_type=Path), metavar="PNG", help="Write the frames as one picture.")
+@click.option("--sheet", type=Png(), help="Write the frames as one picture.")
 @click.option("--limit", type=click.IntRange(1), metavar="K", help="At most so many.")
 @click.option("--threshold", type=click.FloatRange(0, 1), help="Trust below which a frame is doubtful.")
 @shadow_option
