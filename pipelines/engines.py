@@ -94,7 +94,7 @@ class XMemTracking:
 
     @property
     def identity(self) -> str:
-        return f"xmem/1 {self._found.sha256} {self._options.precision}{' fast' if self._options.fast else ''}"
+        return f"xmem/2 {self._found.sha256} {self._options.precision}{' fast' if self._options.fast else ''}"
 
     def make(self) -> Tracker:
         from tam_edit.models import xmem

@@ -37,6 +37,10 @@ class Conv(nn.Module):
         self._winograd: Winograd | None = None
         self._laid_out: Tensor | None = None
 
+    def forget(self) -> None:
+        """Drop what was made of the weights for speed, before they move or change their precision."""
+        self._winograd = self._laid_out = None
+
     def forward(self, x: Tensor, *, rectified: bool = False, add: Tensor | None = None, relu: bool = False) -> Tensor:
         """`rectified`: the input passes a ReLU first; `add` is added to the result; `relu`: then it passes a ReLU."""
         if x.device.type == "cpu":

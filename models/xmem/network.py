@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +38,28 @@ class Features:
     selection: Tensor  # [HW/256, 64]
 
 
+class KeyEncoder(nn.Module):
+    """A ResNet-50 without its last stage (He et al., 2016)."""
+
+    def __init__(self, weights: Weights) -> None:
+        super().__init__()
+        self.stem = weights.normed("key_encoder.conv1", "key_encoder.bn1", 2)
+        self.stages = nn.ModuleList(
+            nn.Sequential(*(Bottleneck(weights, f"key_encoder.{stage}.{n}", _stride(stage, n)) for n in range(blocks)))
+            for stage, blocks in (("res2", 3), ("layer2", 4), ("layer3", 6))
+        )
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """[1, 3, H, W] -> [1, 256, H/4, W/4], [1, 512, H/8, W/8], [1, 1024, H/16, W/16], in its own precision."""
+        x = image.to(self.stem.weight.dtype, memory_format=torch.channels_last)
+        x = F.max_pool2d(self.stem(x, relu=True), 3, 2, 1)
+        scales = []
+        for stage in self.stages:
+            x = stage(x)
+            scales.append(x)
+        return scales
+
+
 class Network(nn.Module):
     """XMem (Cheng and Schwing, ECCV 2022) with batch norm folded; made by `load`."""
 
@@ -46,11 +69,8 @@ class Network(nn.Module):
     def __init__(self, state: Mapping[str, Tensor]) -> None:
         super().__init__()
         weights = Weights(state)
-        self.key_stem = weights.normed("key_encoder.conv1", "key_encoder.bn1", 2)
-        self.key_stages = nn.ModuleList(
-            nn.Sequential(*(Bottleneck(weights, f"key_encoder.{stage}.{n}", _stride(stage, n)) for n in range(blocks)))
-            for stage, blocks in (("res2", 3), ("layer2", 4), ("layer3", 6))
-        )
+        self.key_encoder = KeyEncoder(weights)
+        self.swift_key_encoder: KeyEncoder | None = None  # in bfloat16, where the rest is not
         self.key_projection = weights.stacked("key_proj.key_proj", "key_proj.d_proj", "key_proj.e_proj")
 
         stem = weights.normed("value_encoder.conv1", "value_encoder.bn1", 2)
@@ -94,30 +114,30 @@ class Network(nn.Module):
     def to_precision(self, precision: str) -> Network:
         """Compute in fp32, bf16 or fp16 from now on.
 
-        bf16 on a CPU concerns the key encoder only: there 1x1 convolutions prevail, which gain most. The 3x3 ones of
-        the rest are as fast in float32, by `Winograd`, and stay exact.
+        bf16 on a CPU concerns the key encoder only, and only frames with one object. There 1x1 convolutions prevail,
+        which gain most; the 3x3 ones of the rest are as fast in float32, by `Winograd`, and stay exact. With several
+        objects little would be gained, as the frame is encoded once for all, and more lost: rounding decides between
+        objects that are equally likely.
         """
         self.precision = precision
         mixed = precision == "bf16" and self.device.type == "cpu"
+        self.swift_key_encoder = None
+        for module in self.modules():
+            if isinstance(module, Conv):
+                module.forget()
         self.to(torch.float32 if mixed else PRECISIONS[precision])
         if mixed:
-            self.key_stem.to(torch.bfloat16)
-            self.key_stages.to(torch.bfloat16)
+            self.swift_key_encoder = deepcopy(self.key_encoder).to(torch.bfloat16)
         return self
 
     def normalised(self, frame: Tensor) -> Tensor:
         """[3, H, W] in 0..255 -> float32 [1, 3, H, W], as the encoders expect it."""
         return ((frame.float() / 255 - self.mean) / self.deviation)[None]
 
-    def encode_frame(self, image: Tensor) -> Features:
-        """[1, 3, H, W], normalised, H and W multiples of 16 -> the frame's features."""
-        x = image.to(self.key_stem.weight.dtype, memory_format=torch.channels_last)
-        x = F.max_pool2d(self.key_stem(x, relu=True), 3, 2, 1)
-        scales = []
-        for stage in self.key_stages:
-            x = stage(x)
-            scales.append(x)
-        f4, f8, f16 = (self._cast(scale) for scale in scales)
+    def encode_frame(self, image: Tensor, objects: int = 1) -> Features:
+        """[1, 3, H, W], normalised, H and W multiples of 16 -> features of a frame in which to find so many objects."""
+        encoder = self.key_encoder if self.swift_key_encoder is None or objects > 1 else self.swift_key_encoder
+        f4, f8, f16 = (self._cast(scale) for scale in encoder(image))
         projected = self.key_projection(f16)[0].float().flatten(1).T.contiguous()  # [HW/256, 64 + 1 + 64]
         key, shrinkage, selection = projected.split([KEY, 1, KEY], 1)
         return Features(f16, f8, f4, key.contiguous(), shrinkage[:, 0] ** 2 + 1, torch.sigmoid(selection))

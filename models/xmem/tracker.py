@@ -101,7 +101,7 @@ class Tracker:
         every = self.settings.deep_update_every
         deep = remembered and (every < 0 or self._time - self._last_deep >= every) and not last
         image = geometry.padded(self.network.normalised(geometry.inward(self._on_device(frame))))
-        features = self.network.encode_frame(image) if segmented or remembered else None
+        features = self.network.encode_frame(image, len(labels)) if segmented or remembered else None
 
         found: Tensor | None = None
         own: Tensor | None = None
@@ -141,7 +141,7 @@ class Tracker:
         bank = self._bank or self._new_bank(geometry)
         given = self._given(planes, geometry)
         image = geometry.padded(self.network.normalised(geometry.inward(self._on_device(frame))))
-        features = self.network.encode_frame(image)
+        features = self.network.encode_frame(image, len(labels))
         objects = aggregate(given.inner)[1:]
         value, _ = self.network.encode_value(image, features, objects, None)
         self._remember(bank, features, value, objects, given.labels, permanent=True)
