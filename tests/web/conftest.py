@@ -14,8 +14,6 @@ from tests.web.support import Browsers, Page, classic_project, drawn_clip, needs
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-FAILED = pytest.StashKey[bool]()
-
 
 # For a module: while Playwright is there, its loop runs in this thread, and other tests may want one of their own.
 @pytest.fixture(scope="module")
@@ -38,17 +36,16 @@ def browser(browsers: Browsers) -> Iterator[Browser]:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    if report.when == "call":
-        item.stash[FAILED] = report.failed
+    watched = getattr(item, "funcargs", {}).get("watched")
+    if report.when == "call" and report.failed and watched is not None:
+        watched.picture_all(f"failed-{item.name}")
     return report
 
 
 @pytest.fixture
-def watched(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Watched]:
+def watched(browser: Browser) -> Iterator[Watched]:
     found = Watched(browser)
     yield found
-    if request.node.stash.get(FAILED, False):
-        found.picture_all(f"failed-{request.node.name}")
     found.close()
     assert found.complaints == []
 

@@ -36,11 +36,12 @@ CHROMIUM_ARGUMENTS = [
     "--disable-sync",
     "--disable-default-apps",
     "--no-first-run",
+    "--host-resolver-rules=MAP evil.example 127.0.0.1",  # a name whose owner points it here
 ]
 # A browser that hangs fails its test after so long, rather than starving the machine.
 LONGEST_TEST_S = 240.0
 # Where browsers test, others may be building: a slow machine is no failure.
-PATIENCE_MS = 90_000
+PATIENCE_MS = 60_000
 
 
 @dataclass
@@ -62,7 +63,9 @@ def served(folder: Path, *, token: str | None = None, upload_limit_bytes: int = 
     listening = bound("127.0.0.1", 0)
     access = Access("127.0.0.1", int(listening.getsockname()[1]), token)
     studio = Studio(StudioOptions(folder, upload_limit_bytes))
-    config = uvicorn.Config(build(studio, access), log_level="error", lifespan="off", ws="none", http="h11")
+    config = uvicorn.Config(
+        build(studio, access), log_level="error", lifespan="off", ws="none", http="h11", timeout_graceful_shutdown=3
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
 import re
+import signal
+import subprocess
+import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +19,7 @@ import numpy as np
 import pytest
 
 from tests.support import needs_footage
-from tests.web.browsing import Watched, area, click, picture_of, run, shown, track, until
+from tests.web.browsing import Watched, area, click, picture_of, run, shown, state, track, until
 from tests.web.support import PATIENCE_MS, Browsers, Page, classic_project, drawn_clip, real_clip, served
 
 pytestmark = pytest.mark.browser
@@ -163,17 +169,100 @@ def test_a_browser_that_hangs_is_ended(browsers: Browsers) -> None:
     assert browsers.browser().is_connected()
 
 
+FOREIGN = """async (victim) => {
+  const loaded = (name, address) => new Promise((done) => {
+    const one = document.createElement(name);
+    one.onload = () => done(`${name} came`);
+    one.onerror = () => done(`${name} refused`);
+    one.src = address;
+    document.body.append(one);
+  });
+  const tried = (what) => what.then(() => "came", () => "refused");
+  const frame = document.createElement("iframe");
+  frame.src = victim;
+  document.body.append(frame);
+  const post = { method: "POST", body: "{}" };
+  return [
+    await loaded("img", `${victim}/static/icon.svg`),
+    await loaded("script", `${victim}/static/page.js`),
+    await tried(fetch(`${victim}/api/state`)),
+    await tried(fetch(`${victim}/api/undo`, { ...post, headers: { "X-Tam-Edit": "1" } })),
+    await tried(fetch(`${victim}/api/undo`, { ...post, mode: "no-cors" })),
+  ];
+}"""
+
+
 def test_other_sites_cannot_use_it(watched: Watched, drawn: Page, tmp_path: Path) -> None:
     """A page of another origin in the same browser: its requests are refused, its pictures stay empty."""
-    with served(tmp_path / "other") as other:
-        tab = watched.tab(other.url)  # another port is another origin
-        tab.get_by_text("Drop a video here").wait_for()
+    tab = watched.tab(drawn.url)
+    shown(tab, 0)
+    click(tab, 40, 60)
+    until(lambda: area(tab) > 50, "the mask")
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "index.html").write_text("<!doctype html><title>another site</title><body>")
+    handler = functools.partial(Quiet, directory=str(tmp_path / "site"))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as site:
+        threading.Thread(target=site.serve_forever, daemon=True).start()
+        other = watched.tab(f"http://127.0.0.1:{site.server_port}/")
+        assert other.evaluate(FOREIGN, drawn.url) == ["img refused", "script refused", *["refused"] * 3]
+        until(lambda: len(other.frames) == 2 and other.frames[1].url.startswith("chrome-error:"), "no frame of it")
+        site.shutdown()
+    assert len(state(drawn)["objects"]) == 1, "nothing was undone"
+    # The same machine under a name that another site owns (DNS rebinding).
+    answer = watched.tab("about:blank").goto(f"http://evil.example:{drawn.access.port}/")
+    assert answer is not None and answer.status == 421
+    watched.complaints.clear()  # Chromium says aloud what was refused
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """Another site, which writes no log."""
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+def test_a_token_opens_the_page_beyond_loopback(watched: Watched, tmp_path: Path) -> None:
+    with served(tmp_path, token="open-sesame") as page:
+        stranger = watched.tab("about:blank")
+        answer = stranger.goto(page.url)
+        assert answer is not None and answer.status == 401
+        assert "open the page with the address that was printed" in stranger.inner_text("body")
         watched.complaints.clear()
-        answer = tab.request.post(f"{drawn.url}/api/undo", headers={"Origin": other.url, "X-Tam-Edit": "1"}, data="{}")
-        assert answer.status == 403
-        tab.close()
-    asked = httpx.get(f"{drawn.url}/api/state", headers={"Origin": other.url, "Sec-Fetch-Site": "cross-site"})
-    assert asked.status_code == 403
+        tab = watched.tab(f"{page.url}/?token=open-sesame")
+        tab.get_by_text("Drop a video here").wait_for()
+        assert tab.url == f"{page.url}/", "the token has left the address bar"
+        assert "open-sesame" not in tab.evaluate("document.cookie"), "no script can read it"
+        tab.reload()
+        tab.get_by_text("Drop a video here").wait_for()
+        watched.close()
+
+
+def test_the_demo_opens(watched: Watched, tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "tam_edit",
+        "ui",
+        "--demo",
+        "--no-browser",
+        "--port",
+        "0",
+        "--folder",
+        str(tmp_path),
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            address = re.search(r"http://127\.0\.0\.1:\d+/", server.stdout.readline())
+            assert address is not None
+            tab = watched.tab(address[0])
+            shown(tab, 0)
+            assert tab.inner_text("#title").startswith("bikes.mp4, 250 frames")
+            picture_of(tab, "demo")
+            watched.close()
+        finally:
+            server.send_signal(signal.SIGINT)
+    assert server.returncode == 1, "as every command that is stopped"
 
 
 def test_errors_are_said_and_a_lost_server_is_noticed(watched: Watched, tmp_path: Path) -> None:

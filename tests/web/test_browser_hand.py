@@ -92,25 +92,25 @@ def test_every_tool_by_the_keyboard(watched: Watched, drawn: Page) -> None:
     shown(tab, 0)
     tab.locator("#stage").focus()
 
-    # A box: from corner to corner. The cross begins in the middle, at 80,60, and moves two pixels at a time.
+    # A box: from corner to corner. The cross begins in the middle, at 80,60, and moves three pixels at a time.
     tab.keyboard.press("b")
-    steps(tab, "Shift+ArrowLeft", 31)
-    steps(tab, "Shift+ArrowUp", 12)
+    steps(tab, "Shift+ArrowLeft", 21)
+    steps(tab, "Shift+ArrowUp", 8)
     tab.keyboard.press("Enter")
-    steps(tab, "Shift+ArrowRight", 23)
-    steps(tab, "Shift+ArrowDown", 23)
+    steps(tab, "Shift+ArrowRight", 16)
+    steps(tab, "Shift+ArrowDown", 16)
     tab.keyboard.press("Enter")
-    assert said(drawn, lambda found: found.box).box == (18, 36, 64, 82)
+    assert said(drawn, lambda found: found.box).box == (17, 36, 65, 84)
     until(lambda: abs(area(tab) - DISC_PX) < 150, "the box holds the disc")
 
     # A scribble beside it, with Shift: along the cross' way.
     tab.keyboard.press("s")
-    steps(tab, "Shift+ArrowRight", 20)
+    steps(tab, "Shift+ArrowRight", 12)
     tab.keyboard.press("Shift+Enter")
-    steps(tab, "Shift+ArrowRight", 10)
+    steps(tab, "Shift+ArrowRight", 8)
     tab.keyboard.press("Enter")
     (line,) = said(drawn, lambda found: found.negative_scribbles).negative_scribbles
-    assert line[0] == (104, 82) and line[-1] == (124, 82)
+    assert line[0] == (101, 84) and line[-1] == (125, 84)
 
     # Escape lets go of what was begun.
     tab.keyboard.press("Enter")
@@ -255,8 +255,8 @@ def test_several_objects_with_names_and_colours(watched: Watched, drawn: Page) -
     until(lambda: area(tab) > 1000, "the first object's mask")
     tab.get_by_role("button", name="New object").click()
     tab.wait_for_selector("#objects >> text=Click on it in the picture")
-    tool(tab, "box")
-    drag(tab, [(110, 80), (150, 112)])
+    tool(tab, "brush")  # what no segmenter would find in the slope
+    drag(tab, [(120, 90), (145, 90), (145, 105)])
     until(lambda: len(state(drawn)["objects"]) == 2, "the second object")
     tab.once("dialog", lambda dialog: dialog.accept("the corner"))
     tab.get_by_role("button", name="Rename").click()

@@ -65,8 +65,8 @@ def test_all_text_can_be_read(watched: Watched, tmp_path: Path, name: str) -> No
         watched.complaints.clear()  # the browser notes a refusal too
         tab.locator("#help").click()
         least.append(check_contrast(tab, "with the keys"))
+        watched.close()
     print(f"least contrast, {name}: {min(least):.2f}")
-    watched.close()
 
 
 def test_empty_states_say_what_to_do(watched: Watched, tmp_path: Path, drawn: Page) -> None:

@@ -156,14 +156,15 @@ function thinned(points) {
 }
 
 function beginStroke(point, reversed) {
-  const label = app.label();
-  if (!label) { app.say("Say what the object is first: click on it, or draw a box around it.", true); return; }
+  const erase = (app.tool === "eraser") !== reversed;
+  if (erase && !app.label()) { app.say("There is nothing to erase yet: click on the object, paint it, or draw a box around it.", true); return; }
+  const label = app.paintedLabel();
   // What a stroke is painted into: the former one, where the server has not answered to it yet, else the mask that is known.
   const url = stage.mapUrl(app.frame), former = held.stroke && held.stroke.frame === app.frame && held.stroke.map;
   const known = former || (url && maps.peek(url)), map = stage.empty();
   if (url && !known) { app.say("The mask of this frame is on its way: paint again in a moment."); return; }
   if (known) map.data.set(known.data);
-  held.stroke = { map, label, frame: app.frame, erase: (app.tool === "eraser") !== reversed, last: point };
+  held.stroke = { map, label, frame: app.frame, erase, last: point };
   strokeTo(point);
 }
 

@@ -57,12 +57,21 @@ const app = {
 
   choose(name) { app.object = name; app.candidates = []; show(); },
   newObject() {
+    app.draft();
+    if (["exclude", "eraser", "pan"].includes(app.tool)) tool("include");
+  },
+  // An object of which nothing is said yet; the label that it will have.
+  draft() {
     const names = new Set([...app.state.objects.map((item) => item.name), ...app.drafts]);
     let number = names.size + 1;
     while (names.has(`object ${number}`)) number++;
     app.drafts = [`object ${number}`];
     app.choose(app.drafts[0]);
-    tool("include");
+  },
+  // The label of the object that is painted, a new one's too.
+  paintedLabel() {
+    if (!app.object) app.draft();
+    return app.label() || app.state.objects.length + 1;
   },
   async rename(name) {
     const to = window.prompt("The object's name", name);
@@ -111,7 +120,7 @@ const app = {
     return app.tell({ absent: true });
   },
   async tell(said) {
-    if (!app.object) app.newObject();
+    if (!app.object) app.draft();
     const mine = { object: app.object, frame: app.frame, said }, former = app.saying, began = performance.now();
     app.pending = mine;
     applyPending();
@@ -269,12 +278,13 @@ async function begun() {
 async function refresh() {
   const state = await get(`/api/state?since=${app.state ? app.state.revision : ""}`);
   if (state) took(state);
+  let loaded = false;
   if (app.state.project && !app.saying && (!app.track || app.track.key !== app.state.track || app.loaded !== app.state.revision)) {
     // Areas come in after the masks, under the same key: a change of revision looks again, but not while a run goes on.
     const going = app.state.job && app.state.job.status === "running";
-    if (!app.track || app.track.key !== app.state.track || !going) { await loadTrack(); app.loaded = app.state.revision; }
+    if (!app.track || app.track.key !== app.state.track || !going) { await loadTrack(); app.loaded = app.state.revision; loaded = true; }
   }
-  if (state) show();
+  if (state || loaded) show();
 }
 
 async function follow() {

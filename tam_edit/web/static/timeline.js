@@ -160,14 +160,14 @@ function rows(width, ink) {
       context.globalAlpha = 1;
     });
     context.font = "11px system-ui, sans-serif"; context.textBaseline = "middle";
-    for (const prompt of item.prompts) {
-      const held = grip && grip.name === item.name && grip.frame === prompt.frame;
-      diamond(x((held ? grip.to : prompt.frame) + 0.5), y + ROW / 2, css(item.label), prompt.kind === "absent", ink);
-    }
     context.fillStyle = ink("--ground"); context.globalAlpha = 0.8;
     context.fillRect(2, y + 3, context.measureText(item.name).width + 5, ROW - 6);
     context.fillStyle = ink("--text"); context.globalAlpha = 1;
     context.fillText(item.name, 4, y + ROW / 2);
+    for (const prompt of item.prompts) {
+      const held = grip && grip.name === item.name && grip.frame === prompt.frame;
+      diamond(x((held ? grip.to : prompt.frame) + 0.5), y + ROW / 2, css(item.label), prompt.kind === "absent", ink);
+    }
   });
 }
 
