@@ -19,6 +19,9 @@ from tam_edit.media.structure import missing_bytes
 # FFmpeg writes to stderr from its own threads; what matters is raised or found by the probe.
 av.logging.set_level(None)
 
+NO_MEMORY = (av.error.MemoryError, av.error.BlockingIOError)
+"""What decoding raises for want of memory; the second where a thread gets no stack."""
+
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".ppm", ".pgm"})
 
 

@@ -21,7 +21,7 @@ from tam_edit.clip import ClipSource, Orientation, StreamNote
 from tam_edit.errors import ClipEmpty, ClipTruncated, SourceUnreadable
 from tam_edit.media.convert import SWS_MATRIX
 from tam_edit.media.frame_tags import chroma_location_of, colour_of, orientation_of, side_data
-from tam_edit.media.opening import describe, edited_stream, no_memory, open_source
+from tam_edit.media.opening import NO_MEMORY, describe, edited_stream, no_memory, open_source
 from tam_edit.media.pictures import probe_pictures
 from tam_edit.media.rgb import rgb_small
 from tam_edit.media.structure import missing_bytes
@@ -163,7 +163,7 @@ def _read_all(container: InputContainer, stream: VideoStream, seen: _Seen, on_pi
     while True:
         try:
             packet = next(packets, None)
-        except av.error.MemoryError as error:
+        except NO_MEMORY as error:
             raise no_memory(seen.place) from error
         except (av.error.FFmpegError, OSError) as error:
             seen.read_error = describe(error)
@@ -176,7 +176,7 @@ def _read_all(container: InputContainer, stream: VideoStream, seen: _Seen, on_pi
                 seen.packet_duration = packet.duration
             try:
                 take(stream.decode(packet))
-            except av.error.MemoryError as error:
+            except NO_MEMORY as error:
                 raise no_memory(seen.place) from error
             except av.error.FFmpegError as error:
                 seen.fail(error)
@@ -184,7 +184,7 @@ def _read_all(container: InputContainer, stream: VideoStream, seen: _Seen, on_pi
         take(stream.decode(None))
     except av.error.EOFError:
         pass
-    except av.error.MemoryError as error:
+    except NO_MEMORY as error:
         raise no_memory(seen.place) from error
     except av.error.FFmpegError as error:
         seen.fail(error)

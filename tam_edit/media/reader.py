@@ -21,7 +21,7 @@ from tam_edit.clip import ClipSource, FrameSpan
 from tam_edit.errors import SourceChanged, SourceUnreadable
 from tam_edit.media.convert import convert
 from tam_edit.media.digests import list_pictures
-from tam_edit.media.opening import describe, edited_stream, no_memory, open_source
+from tam_edit.media.opening import NO_MEMORY, describe, edited_stream, no_memory, open_source
 from tam_edit.media.pictures import read_picture
 from tam_edit.media.rgb import rgb16_upright, rgb_upright
 
@@ -200,7 +200,7 @@ class ClipReader:
         while not ended:
             try:
                 packet = next(packets, None)
-            except av.error.MemoryError as error:
+            except NO_MEMORY as error:
                 raise no_memory(self.source.path) from error
             except (av.error.FFmpegError, OSError):
                 packet = None  # the probe met the same end, and said so
@@ -209,7 +209,7 @@ class ClipReader:
                 frames = stream.decode(None if ended else packet)
             except av.error.EOFError:
                 frames = []
-            except av.error.MemoryError as error:
+            except NO_MEMORY as error:
                 raise no_memory(self.source.path) from error
             except av.error.FFmpegError:
                 continue

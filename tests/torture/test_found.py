@@ -82,8 +82,8 @@ def test_every_library_s_want_of_memory_is_told_as_such(
 class Short:
     """A stream whose decoder gets no memory after some frames."""
 
-    def __init__(self, stream: VideoStream) -> None:
-        self.stream, self.left = stream, 9
+    def __init__(self, stream: VideoStream, error: Exception) -> None:
+        self.stream, self.error, self.left = stream, error, 9
 
     def __getattr__(self, name: str) -> object:
         return getattr(self.stream, name)
@@ -91,7 +91,7 @@ class Short:
     def decode(self, packet: Packet | None) -> list[VideoFrame]:
         self.left -= 1
         if self.left < 0:
-            raise av.error.MemoryError(12, "Cannot allocate memory")
+            raise self.error
         return self.stream.decode(packet)
 
 
@@ -105,14 +105,19 @@ class Whole:
         return self.container.demux()
 
 
-def test_a_frame_that_memory_is_short_for_is_never_left_out(ball_clip: Path) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [av.error.MemoryError(12, "Cannot allocate memory"), av.error.BlockingIOError(11, "Resource unavailable")],
+    ids=["memory", "threads"],
+)
+def test_a_frame_that_memory_is_short_for_is_never_left_out(ball_clip: Path, error: Exception) -> None:
     """It was, as if its packet were damaged: the clip would have been a shorter one, for good."""
     for read in (
         lambda container, stream: list(ClipReader(probe(ball_clip, digest=""))._decoded(Whole(container), stream)),
         lambda container, stream: _read_all(container, stream, _Seen(ball_clip), None),
     ):
         with open_source(ball_clip) as container, pytest.raises(SourceUnreadable, match="no memory"):
-            short = Short(edited_stream(container, ball_clip))
+            short = Short(edited_stream(container, ball_clip), error)
             read(container, short)
 
 
