@@ -24,7 +24,9 @@ from tam_edit.script import EditScript
 def tubes(context: Context, script: EditScript, engines: Engines, limit: FrameSpan | None = None) -> Tubes:
     """Label maps for everything that is marked. Raises UsageError when nothing is."""
     if not any(item.prompts for item in script.objects):
-        raise UsageError("no object is marked yet: say where one is, for example --point X,Y --frame N")
+        raise UsageError(
+            "no object is marked yet: say where one is with 'tam-edit mark EDIT --object NAME --frame N --point X,Y'"
+        )
     return follow(context, script, engines, keyframes(context, script, engines.segmenter), limit)
 
 

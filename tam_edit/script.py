@@ -285,6 +285,6 @@ def mask_from_picture(pixels: np.ndarray[Any, Any], size_wh: tuple[int, int], wh
     same = fitted(mask, size_wh)
     if same is None:
         raise PromptError(
-            f"{what} is {width}x{height}, the picture {size_wh[0]}x{size_wh[1]}: give a mask of the picture's size"
+            f"{what} is {width}x{height}, the clip's pictures are {size_wh[0]}x{size_wh[1]}: give one of their size"
         )
     return same

@@ -506,7 +506,7 @@ def test_mask_pictures() -> None:
     assert (mask_from_picture(grey, (3, 2), "m.png") == (grey > 0)).all()
     assert (mask_from_picture(np.dstack([grey] * 3), (3, 2), "m.png") == (grey > 0)).all()
     assert mask_from_picture(grey, (4, 2), "m.png").shape == (2, 4), "a pixel more is rounding elsewhere"
-    with pytest.raises(PromptError, match=r"m.png is 3x2, the picture 30x20"):
+    with pytest.raises(PromptError, match=r"m.png is 3x2, the clip's pictures are 30x20"):
         mask_from_picture(grey, (30, 20), "m.png")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -22,6 +23,8 @@ av.logging.set_level(None)
 NO_MEMORY = (av.error.MemoryError, av.error.BlockingIOError)
 """What decoding raises for want of memory; the second where a thread gets no stack."""
 
+# "https:/host/clip.mp4": a path has lost one of the strokes.
+ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/[^/]")
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".ppm", ".pgm"})
 
 
@@ -55,6 +58,8 @@ def check_readable(place: Path) -> None:
     try:
         mode = place.stat().st_mode
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+        if ADDRESS.match(str(place)):
+            raise SourceMissing(f"{place}: is an address; download the clip, and name the file") from error
         raise SourceMissing(
             f"{place}: there is no such file or folder; put it back, or name where it is now"
         ) from error
