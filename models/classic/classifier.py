@@ -49,24 +49,37 @@ class Basis:
         result[:, -1] = 1
         return result
 
-    def answer(self, scaled: Floats, weights: Floats) -> Floats:
-        """Expanded features times weights [D] or [D, K], piece by piece so that no piece leaves the cache."""
+    def answer(self, looks: Floats, weights: Floats, scaling: features.Scaling | None = None) -> Floats:
+        """Expanded features times weights [D] or [D, K], piece by piece so that no piece leaves the cache.
+
+        looks [N, inputs], scaled, or with the scaling that is still to be applied: it is put into the directions.
+        """
         directions, offsets = _directions(self.seed, self.count, self.inputs)
         directions = np.concatenate([directions, offsets[None]])
         direct = np.concatenate([weights[self.count : -1], weights[-1:]])
+        if scaling is not None:
+            directions, direct = _unscaled(directions, scaling), _unscaled(direct, scaling)
         top = weights[: self.count]
-        result = np.empty((len(scaled), *weights.shape[1:]), np.float32)
+        result = np.empty((len(looks), *weights.shape[1:]), np.float32)
 
         def piece(index: int) -> None:
             rows = slice(index * _PIECE, (index + 1) * _PIECE)
-            inputs = np.ones((len(scaled[rows]), self.inputs + 1), np.float32)  # the last one is 1
-            inputs[:, :-1] = scaled[rows]
+            inputs = np.ones((len(looks[rows]), self.inputs + 1), np.float32)  # the last one is 1
+            inputs[:, :-1] = looks[rows]
             hidden = inputs @ directions
             np.maximum(hidden, 0, out=hidden)
             result[rows] = inputs @ direct + hidden @ top
 
-        threads.share(piece, -(-len(scaled) // _PIECE))
+        threads.share(piece, -(-len(looks) // _PIECE))
         return result
+
+
+def _unscaled(product: Floats, scaling: features.Scaling) -> Floats:
+    """A product [inputs + 1, D] or [inputs + 1] with scaled inputs and 1, for inputs as they are."""
+    result = product.copy()
+    result[:-1] = (product[:-1].T * scaling.gain).T
+    result[-1] -= scaling.mean @ result[:-1]
+    return result
 
 
 @dataclass

@@ -14,6 +14,9 @@ Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 
 MARGIN_PX = 12
+# Beside a contour the object is often far less sure than the background is: between two such pixels the zero of the
+# enlarged log odds would lie too near to the object. So only their signs say where the contour is.
+CONTOUR_LIMIT = 0.2
 
 
 @dataclass(frozen=True)
@@ -47,9 +50,13 @@ def enlarge(logits: Floats, frame: Bytes, *, strength: float, sigma: float) -> E
     ys = (np.arange(top, bottom, dtype=np.float32) + np.float32(0.5)) / np.float32(fy) - np.float32(0.5)
     xs = (np.arange(left, right, dtype=np.float32) + np.float32(0.5)) / np.float32(fx) - np.float32(0.5)
     map_x, map_y = np.meshgrid(xs, ys)
-    large = cv2.remap(
-        np.ascontiguousarray(logits.transpose(1, 2, 0)), map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    ).reshape(bottom - top, right - left, count)
-    if strength > 0 and (height, width) != logits.shape[1:]:
-        large = smooth(large, frame[top:bottom, left:right], strength=strength, sigma=sigma)
+    limit = np.float32(CONTOUR_LIMIT)
+    layers = np.concatenate([logits, np.clip(logits, -limit, limit)]).transpose(1, 2, 0)
+    both = cv2.remap(np.ascontiguousarray(layers), map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    large, contour = both[..., :count], both[..., count:]
+    if (height, width) == logits.shape[1:]:
+        contour = large
+    elif strength > 0:
+        contour = smooth(contour, frame[top:bottom, left:right], strength=strength, sigma=sigma)
+    large = np.where(large * contour > 0, large, contour)
     return Edge(slice(top, bottom), slice(left, right), np.ascontiguousarray(large.transpose(2, 0, 1)))

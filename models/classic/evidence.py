@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tam_edit.models.classic import flow, motion
+from tam_edit.models.classic.plate import Difference
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
@@ -26,6 +27,10 @@ class VoteSettings:
     far_px: float = 56.0
     slope: float = 0.06
     slack_px: float = 4.0
+    unlike_gain: float = 3.0  # of what differs from the background seen there before
+    alike_gain: float = 2.0  # and of what does not
+    deny: float = 2.0  # looks as much against the object as 1 over this take that away
+    left_behind: float = 0.4  # mean motion vote of a part that stays behind, and of the body that leaves it
 
 
 @dataclass(frozen=True)
@@ -44,13 +49,34 @@ class Moved:
         return cls(back, sure, flow.length(back))
 
 
-def vote(former: Floats, look: Floats | None, moved: Moved, s: VoteSettings) -> Floats:
-    """Log odds [h, w] of one object.
+def carried(former: Floats, moved: Moved) -> Floats:
+    """An object's log odds [h, w] of one frame before, brought to this one."""
+    return flow.carry(cv2.GaussianBlur(former, (0, 0), 1.0), moved.back)
 
-    former: its log odds one frame before; look: the classifier's answer, about -1..1, None without a classifier.
-    Source: specs/classic.md, Propagation 4.
+
+def add_seen_before(votes: list[Floats], looks: list[Floats | None], difference: Difference, s: VoteSettings) -> None:
+    """Put into the votes [h, w] what the background says that was seen there before.
+
+    What is alike speaks against all objects. What is different speaks for one only, the likeliest there, as far as its
+    looks do not deny it: something else may have come.
     """
-    carried = flow.carry(cv2.GaussianBlur(former, (0, 0), 1.0), moved.back)
+    sure = difference.fit * difference.seen
+    same = np.clip(1 - difference.apart, 0, 1) * sure * np.float32(s.alike_gain)
+    different = np.clip(difference.apart - 1, 0, 1) * sure * np.float32(s.unlike_gain)
+    best = np.max(votes, axis=0) if len(votes) > 1 else None
+    for own, look in zip(votes, looks, strict=True):
+        here = different if best is None else different * (own >= best)
+        if look is not None:
+            here = here * np.clip(look * np.float32(s.deny) + 1, 0, 1)
+        own += here - same
+
+
+def vote(carried: Floats, look: Floats | None, moved: Moved, s: VoteSettings) -> tuple[Floats, Floats | None]:
+    """Log odds [h, w] of one object, and what motion says: 1 with the object, -1 with the background, None unknown.
+
+    carried: where flow brings its former log odds; look: the classifier's answer, about -1..1, None without a
+    classifier. Source: specs/classic.md, Propagation 4.
+    """
     inside = carried > 0
     result = np.clip(carried, -s.warp_limit, s.warp_limit) * moved.sure
     distance = cv2.distanceTransform((~inside).astype(np.uint8), cv2.DIST_L2, 3)
@@ -60,9 +86,28 @@ def vote(former: Floats, look: Floats | None, moved: Moved, s: VoteSettings) -> 
         result += np.float32(s.look_gain) * clipped
     unlike = _unlike(moved, inside, distance, s)
     if unlike is not None:
-        result += np.float32(s.motion_gain) * unlike * moved.sure
+        unlike *= moved.sure
+        result += np.float32(s.motion_gain) * unlike
     result -= np.float32(s.slope) * np.maximum(distance - np.float32(s.slack_px), 0)
-    return np.asarray(result, np.float32)
+    return np.asarray(result, np.float32), unlike
+
+
+def drop_left_behind(odds: Floats, unlike: Floats, s: VoteSettings) -> None:
+    """Give up parts apart from the body that stay with the background while the body moves: they were uncovered."""
+    count, parts, stats, _ = cv2.connectedComponentsWithStats((odds > 0).astype(np.uint8), connectivity=8)
+    if count < 3:
+        return
+    sizes = stats[:, cv2.CC_STAT_AREA].astype(np.float64)
+    sizes[0] = 0
+    means = np.bincount(parts.reshape(-1), unlike.reshape(-1), count) / np.maximum(sizes, 1)
+    body = int(sizes.argmax())
+    if means[body] < s.left_behind:
+        return
+    given_up = means < -s.left_behind
+    given_up[[0, body]] = False
+    if given_up.any():
+        lost = given_up[parts]
+        odds[lost] = np.minimum(odds[lost], np.float32(-1))
 
 
 def _unlike(moved: Moved, inside: Bools, distance: Floats, s: VoteSettings) -> Floats | None:

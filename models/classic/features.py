@@ -21,12 +21,8 @@ def describe(picture: Bytes) -> Floats:
     picture RGB uint8 [H, W, 3]; returns float32 [H, W, 13], not standardised. Source: specs/classic.md, Propagation 2.
     """
     lab = cv2.cvtColor(picture.astype(np.float32) * np.float32(1 / 255), cv2.COLOR_RGB2LAB)
-    result = np.empty((*picture.shape[:2], COUNT), np.float32)
-    result[..., 0:3] = lab
-    result[..., 3:6] = cv2.GaussianBlur(lab, (0, 0), 2.0)
-    result[..., 6:9] = cv2.GaussianBlur(lab, (0, 0), 5.0)
-    result[..., 9:13] = _energies(lab[..., 0])
-    return result
+    planes = [lab, cv2.GaussianBlur(lab, (0, 0), 2.0), cv2.GaussianBlur(lab, (0, 0), 5.0), _energies(lab[..., 0])]
+    return np.asarray(cv2.merge(planes), np.float32)
 
 
 def _energies(lightness: Floats) -> Floats:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tam_edit.models.classic.classifier import Basis, Sums
+from tam_edit.models.classic.features import Scaling
 
 Floats = NDArray[np.float32]
 
@@ -21,11 +22,18 @@ def enough(probability: Floats) -> bool:
 
 
 def sums(
-    basis: Basis, looks: Floats, probability: Floats, *, samples: int, seed: tuple[int, int], weighted: bool
+    basis: Basis,
+    looks: Floats,
+    scaling: Scaling,
+    probability: Floats,
+    *,
+    samples: int,
+    seed: tuple[int, int],
+    weighted: bool,
 ) -> Sums:
     """Normal equations of a random sample of pixels inside an object and outside, both sides counting the same.
 
-    looks [h * w, 13]; probability [h, w]; samples of each side; weighted: doubtful pixels count less.
+    looks [h * w, 13], not scaled; probability [h, w]; samples of each side; weighted: doubtful pixels count less.
     """
     random = np.random.default_rng(seed)
     inside = probability > 0.5
@@ -41,5 +49,5 @@ def sums(
     of_ones /= of_ones.sum() + np.float32(1e-6)
     of_zeros /= of_zeros.sum() + np.float32(1e-6)
     target = np.concatenate([np.ones(len(ones), np.float32), np.full(len(zeros), -1, np.float32)])
-    expanded = basis.expand(looks[np.concatenate([ones, zeros])])
+    expanded = basis.expand(scaling.apply(looks[np.concatenate([ones, zeros])]))
     return Sums.of(expanded, target, np.concatenate([of_ones, of_zeros]))

@@ -59,3 +59,11 @@ def _centred(height: int, width: int) -> Floats:
     half = np.float32(max(height, width) / 2)
     middle = np.array([width / 2, height / 2], np.float32)
     return (flow.grid(height, width) - middle) / half
+
+
+def matrix(model: Floats, shape: tuple[int, int], corner_xy: tuple[int, int]) -> NDArray[np.float64]:
+    """An affine motion of a window [H, W] at some corner of a picture, as places there: [2, 3] of [x, y, 1]."""
+    half = max(shape[0], shape[1]) / 2
+    linear = model[:2].T.astype(np.float64) / half
+    centre = np.array([corner_xy[0] + shape[1] / 2, corner_xy[1] + shape[0] / 2])
+    return np.column_stack([np.eye(2) + linear, model[2].astype(np.float64) - linear @ centre])

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tam_edit.errors import EngineError, MaskSizeMismatch
-from tam_edit.models.classic import features, learning, redetect, scale
+from tam_edit.models.classic import features, learning, motion, redetect, scale
 from tam_edit.models.classic.classifier import Basis, Sums
 from tam_edit.models.classic.edges import enlarge
-from tam_edit.models.classic.evidence import Moved, VoteSettings, vote
+from tam_edit.models.classic.evidence import Moved, VoteSettings, add_seen_before, carried, drop_left_behind, vote
+from tam_edit.models.classic.plate import Difference, Plate
 from tam_edit.models.classic.smooth import smooth
 from tam_edit.models.classic.threads import single_blas
 from tam_edit.models.classic.trust import TrustParts, measure
@@ -69,6 +70,7 @@ class Tracker:
         self._scaling: features.Scaling | None = None
         self._grey: Bytes | None = None  # [h, w] of the frame before
         self._logits: Floats | None = None  # [K, h, w] of the frame before, half precision
+        self._plate: Plate | None = None
         self._scale = 0.0  # of the working picture against the frame; 0 before the first one
         self._count = 0
 
@@ -110,7 +112,7 @@ class Tracker:
 
     def _step(self, frame: Bytes, given: Mapping[int, Bools], last: bool, cut: bool) -> Floats:
         if cut:
-            self._grey = self._logits = None
+            self._grey = self._logits = self._plate = None
         self._rescale(frame.shape, given)
         former = dict(zip(self.labels, [] if self._logits is None else self._logits, strict=False))
         for label in given:
@@ -127,14 +129,20 @@ class Tracker:
         part = np.ascontiguousarray(small[window])
         looks = self._looks(part) if seen or given else None
         answers = {} if looks is None else self._answers(looks, seen, part.shape[:2])
-        sure = np.ones(part.shape[:2], np.float32)
+        sure, difference = np.ones(part.shape[:2], np.float32), None
         if seen:
             assert self._grey is not None
             moved = Moved.between(self._grey[window], grey[window])
             sure = moved.sure
-            before = {label: former[label][window].astype(np.float32) for label in seen}
-            votes = [vote(before[label], answers.get(label), moved, self.settings.vote) for label in seen]
-            self._place(logits, seen, votes, window, part)
+            brought = [carried(former[label][window].astype(np.float32), moved) for label in seen]
+            told = [
+                vote(each, answers.get(k), moved, self.settings.vote) for k, each in zip(seen, brought, strict=True)
+            ]
+            difference = self._compare(moved, np.all([each < 0 for each in brought], axis=0), part, window)
+            if difference is not None:
+                found = [answers.get(k) for k in seen]
+                add_seen_before([votes for votes, _ in told], found, difference, self.settings.vote)
+            self._place(logits, seen, told, window, part)
         self._search(frame, [label for label in self.labels if label not in given and label not in seen], logits, cut)
         for label, mask in given.items():
             logits[self._index(label)] = (_cover(mask, grey.shape) - np.float32(0.5)) * np.float32(12)
@@ -157,6 +165,11 @@ class Tracker:
             tube.crossed &= tube.lost
             if looks is not None and self._count % self.settings.mix_every == 0 and not last and not tube.lost:
                 self._learn_a_little(tube, looks, p)
+        outside = np.all(wide < 0, axis=0)
+        if self._plate is not None and seen:
+            self._plate.renew(part, window, outside[window], difference)
+        else:
+            self._plate = Plate.of(small, outside)
         self._grey, self._logits = grey, logits
         self._count += 1
         return self._finish(wide, frame, given)
@@ -169,6 +182,8 @@ class Tracker:
             state |= {"scaling.mean": self._scaling.mean.copy(), "scaling.gain": self._scaling.gain.copy()}
         if self._grey is not None and self._logits is not None:
             state |= {"grey": self._grey.copy(), "logits": self._logits.copy()}
+        if self._plate is not None:
+            state |= {f"plate.{name}": values for name, values in self._plate.arrays().items()}
         for label in self.labels:
             state |= {f"{label}.{name}": values for name, values in self._tubes[label].arrays().items()}
         return state
@@ -182,6 +197,10 @@ class Tracker:
                 self._scaling = features.Scaling(state["scaling.mean"].copy(), state["scaling.gain"].copy())
             self._grey = state["grey"].copy() if "grey" in state else None
             self._logits = state["logits"].copy() if "logits" in state else None
+            self._plate = None
+            if "plate.colour" in state:
+                plate = {name.removeprefix("plate."): state[name] for name in state if name.startswith("plate.")}
+                self._plate = Plate.from_arrays(plate)
             self._tubes = {}
             for label in state["labels"].tolist():
                 prefix = f"{label}."
@@ -195,25 +214,50 @@ class Tracker:
         return self.labels.index(label)
 
     def _looks(self, part: Bytes) -> Floats:
-        """Scaled features of each pixel [h * w, 13]."""
+        """Features of each pixel [h * w, 13]; the first picture's give the scaling."""
         looks = features.describe(part)
         if self._scaling is None:
             self._scaling = features.Scaling.of(looks)
-        return self._scaling.apply(looks).reshape(-1, features.COUNT)
+        return looks.reshape(-1, features.COUNT)
 
     def _answers(self, looks: Floats, labels: list[int], shape: tuple[int, ...]) -> dict[int, Floats]:
         """Each classifier's answer for each pixel of the window [h, w]."""
         weights = {k: w for k in labels if (w := self._tubes[k].classifier.weights) is not None}
         if not weights:
             return {}
-        answers = self._basis.answer(looks, np.stack(list(weights.values()), axis=1)).T.reshape(-1, *shape)
+        answers = self._basis.answer(looks, np.stack(list(weights.values()), axis=1), self._scaling).T.reshape(
+            -1, *shape
+        )
         return {k: np.ascontiguousarray(answers[i]) for i, k in enumerate(weights)}
 
-    def _place(self, logits: Floats, labels: list[int], votes: list[Floats], window: scale.Window, part: Bytes) -> None:
+    def _compare(self, moved: Moved, outside: Bools, part: Bytes, window: scale.Window) -> Difference | None:
+        """Move the plate on with the background, and see what differs from it; outside [h, w]: no object brought."""
+        if self._plate is None:
+            return None
+        model = motion.fit_affine(moved.back, moved.sure * outside)
+        if model is None:
+            self._plate = None
+            return None
+        self._plate.move(model, window, (part.shape[0], part.shape[1]))
+        return self._plate.against(part, window, outside)
+
+    def _place(
+        self,
+        logits: Floats,
+        labels: list[int],
+        told: list[tuple[Floats, Floats | None]],
+        window: scale.Window,
+        part: Bytes,
+    ) -> None:
+        """Write the votes, smoothed along edges, into the log odds."""
         s = self.settings
-        smoothed = smooth(np.stack(votes, axis=2), part, strength=s.smooth_strength, sigma=s.smooth_sigma)
-        for index, label in enumerate(labels):
-            logits[self._index(label)][window] = smoothed[..., index]
+        votes = np.stack([votes for votes, _ in told], axis=2)
+        smoothed = smooth(votes, part, strength=s.smooth_strength, sigma=s.smooth_sigma)
+        for index, (label, (_, unlike)) in enumerate(zip(labels, told, strict=True)):
+            odds = smoothed[..., index]
+            if unlike is not None:
+                drop_left_behind(odds, unlike, s.vote)
+            logits[self._index(label)][window] = odds
 
     def _search(self, frame: Bytes, labels: list[int], logits: Floats, cut: bool) -> None:
         """Look for lost objects in the whole picture, and put them where they are found again."""
@@ -252,6 +296,7 @@ class Tracker:
             self._grey = np.asarray(cv2.resize(self._grey, size_wh, interpolation=cv2.INTER_LINEAR), np.uint8)
             layers = [cv2.resize(layer.astype(np.float32), size_wh) for layer in self._logits]
             self._logits = np.stack(layers).astype(np.float16) if layers else np.zeros((0, *size_wh[::-1]), np.float16)
+            self._plate = None if self._plate is None else self._plate.resized(size_wh)
         self._scale = chosen
 
     def _learn_for_good(self, tube: Tube, part: Bytes, looks: Floats, probability: Floats, share: float) -> None:
@@ -271,7 +316,10 @@ class Tracker:
     def _sums(self, looks: Floats, probability: Floats, *, weighted: bool) -> Sums:
         s = self.settings
         seed, samples = (s.seed, self._count), s.later_samples if weighted else s.samples
-        return learning.sums(self._basis, looks, probability, samples=samples, seed=seed, weighted=weighted)
+        assert self._scaling is not None
+        return learning.sums(
+            self._basis, looks, self._scaling, probability, samples=samples, seed=seed, weighted=weighted
+        )
 
     def _finish(self, logits: Floats, frame: Bytes, given: Mapping[int, Bools]) -> Floats:
         """Probabilities at the frame's size, given masks locked."""
