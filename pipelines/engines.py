@@ -40,7 +40,7 @@ SEGMENTERS = ("classic", "sam")
 TRACKERS = ("classic", "xmem")
 INPAINTERS = ("classic", "e2fgvi", "e2fgvi-hq")
 
-CLASSIC_TRACKER_VERSION = 3
+CLASSIC_TRACKER_VERSION = 4
 CLASSIC_FILLER_VERSION = 3
 
 

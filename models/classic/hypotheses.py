@@ -17,6 +17,7 @@ EXTENTS = (0.004, 0.01, 0.025, 0.06, 0.12, 0.2)  # first guesses, as shares of t
 BOX_FILLS = (0.25, 0.4, 0.55, 0.7, 0.85)  # first guesses, as shares of a box
 # log odds that the prompts themselves give
 BOX_GAIN = 0.25
+APART_FILLS = (0.3, 0.45, 0.6, 0.75)  # and of what cannot be reached from outside it without crossing edges
 SPACE_GAIN = 1.0  # beside the points
 MOTION_GAIN = 2.0  # of what moves like the points
 LEAST_MOTION = 0.7  # of the points against the background, over the mean
@@ -37,12 +38,18 @@ def hypotheses(scene: Scene, prompts: Prompts) -> tuple[list[Bools], list[Floats
         half = np.array([max(1, (x1 - x0) / 2), max(1, (y1 - y0) / 2)], np.float32)
         radius = np.sqrt(np.square((grid - middle) / half).sum(axis=2))
         beyond = (np.abs(grid - middle) > half).any(axis=2)
+        apart = _apart(scene, beyond)
         for fill in BOX_FILLS:
             size = np.float32(np.sqrt(fill * 4 / np.pi))
             prior = np.float32(BOX_GAIN) * np.clip(size - radius, -1, 1)
             prior[beyond] = IMPOSSIBLE
             guesses.append((radius < size) & ~beyond)
             priors.append(pinned(prior, prompts))
+        if apart is not None:
+            nowhere = np.where(beyond, np.float32(IMPOSSIBLE), np.float32(0))
+            for fill in APART_FILLS:
+                guesses.append((apart > np.quantile(apart[~beyond], 1 - fill)) & ~beyond)
+                priors.append(pinned(nowhere.copy(), prompts))
         return guesses, priors
     reach = Paths(scene).reach(prompts.positive)
     away = np.min([np.sqrt(np.square(grid - np.array(p, np.float32)).sum(axis=2)) for p in prompts.positive], axis=0)
@@ -58,6 +65,15 @@ def hypotheses(scene: Scene, prompts: Prompts) -> tuple[list[Bools], list[Floats
         guesses.append(moving > 0)
         priors.append(pinned(np.float32(MOTION_GAIN) * moving, prompts))
     return guesses, priors
+
+
+def _apart(scene: Scene, beyond: Bools) -> Floats | None:
+    """How long the way from outside the box is: short for what goes on beyond it, like a wall or the ground."""
+    rim = beyond & (cv2.dilate((~beyond).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0)
+    if not rim.any():
+        return None
+    y, x = np.nonzero(rim)
+    return Paths(scene, flat=True).reach(list(zip(x.tolist(), y.tolist(), strict=True)))
 
 
 def _moving(scene: Scene, prompts: Prompts) -> Floats | None:

@@ -30,6 +30,8 @@ ROUNDS = 6
 FEATURES = 96
 SAMPLES = 2000
 STEP_COST = 0.2  # of a way that crosses no edge, per px, in units of colour difference
+FLAT_STEP_COST = 0.03  # where textures are smoothed away
+FLATTENING = 100.0
 IMPOSSIBLE = -8.0
 
 
@@ -80,16 +82,21 @@ def _motion(picture: Bytes, neighbour: Bytes, shape: tuple[int, ...]) -> tuple[F
 class Paths:
     """Shortest ways over a picture where steps over edges are long."""
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: Scene, *, flat: bool = False) -> None:
+        """flat: only edges between surfaces count, not the texture of each."""
         height, width = self._shape = scene.shape
-        lab = cv2.GaussianBlur(scene.lab, (0, 0), 0.7)
+        step = np.float32(FLAT_STEP_COST if flat else STEP_COST)
+        if flat:
+            lab = along(scene.lab, affinities(scene.picture, SIGMA), strength=FLATTENING)
+        else:
+            lab = cv2.GaussianBlur(scene.lab, (0, 0), 0.7)
         number = np.arange(height * width).reshape(height, width)
         rows, columns, costs = [], [], []
         for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
             here = (slice(0, height - dy), slice(max(0, -dx), width - max(0, dx)))
             there = (slice(dy, height), slice(max(0, dx), width + min(0, dx)))
             apart = _norm(lab[here] - lab[there])
-            costs.append((apart + np.float32(STEP_COST * np.hypot(dx, dy))).reshape(-1))
+            costs.append((apart + step * np.float32(np.hypot(dx, dy))).reshape(-1))
             rows.append(number[here].reshape(-1))
             columns.append(number[there].reshape(-1))
         ends = (np.concatenate(rows), np.concatenate(columns))

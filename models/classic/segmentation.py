@@ -33,6 +33,7 @@ BOX_MARGIN = 0.2  # of its size, looked at around a box
 TIGHT_GAIN = 0.5  # where its own box is smaller than the given one
 OBEY_GAIN = 0.5  # where, with a box, the surroundings of points are on the wrong side
 CONSENSUS = 0.1  # regions this far below the best score count 1/e
+FINE_ROUNDS = 2  # at working size
 FINE = (2.0, 3.0, 100.0)  # gain of the coarse result, of the fine classifier, strength of smoothing
 _NAMES = ("part", "whole", "group")
 
@@ -146,9 +147,11 @@ def _found(
         scores = scores - OBEY_GAIN * _disobedience(logits > 0, near) + _tightness(logits > 0, near.box)
     fine = read(frame, view.picture.shape[:2], points, labels, box)
     found = []
-    for chosen, score in _readings(logits, scores)[:count]:
-        refined = _refined(view, chosen, fine)
-        found.append((_obeyed(_at_full_size(refined, frame), prompts), score))
+    for reading, score in _readings(logits, scores)[:count]:
+        chosen = reading
+        for _ in range(FINE_ROUNDS):
+            chosen = _refined(view, chosen, fine)
+        found.append((_obeyed(_at_full_size(chosen, frame), prompts), score))
     order = np.argsort([mask.sum() for mask, _ in found], kind="stable").tolist()
     names = dict(zip(order, _NAMES if count == len(_NAMES) else ("whole", "group")[:count], strict=True))
     return tuple(
