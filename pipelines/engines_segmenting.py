@@ -19,7 +19,7 @@ from tam_edit.script import Box, Point, Prompt
 if TYPE_CHECKING:
     from tam_edit.models.weights import FoundWeights
 
-CLASSIC_SEGMENTER_VERSION = 3
+CLASSIC_SEGMENTER_VERSION = 4
 
 # From the thresholds at which SAM's own mask generator keeps a mask (predicted IoU .88, stability .95; a tracked object
 # may be thinner than what it looks for).
