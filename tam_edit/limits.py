@@ -31,6 +31,17 @@ def check_address_space() -> None:
         )
 
 
+def memory_is_short(room_bytes: int = 64 << 20) -> bool:
+    """Whether this process gets no more so many bytes: decoders and encoders call that an error like any other."""
+    import numpy as np
+
+    try:
+        np.empty(room_bytes, np.uint8)
+    except MemoryError:
+        return True
+    return False
+
+
 def _limit_bytes() -> int | None:
     """The limit for address space; None without one (or where the system knows none)."""
     try:

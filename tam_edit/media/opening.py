@@ -15,6 +15,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from tam_edit.errors import ClipEmpty, ClipTruncated, NoVideoStream, SourceMissing, SourceUnreadable
+from tam_edit.limits import memory_is_short
 from tam_edit.media.structure import missing_bytes
 
 # FFmpeg writes to stderr from its own threads; what matters is raised or found by the probe.
@@ -82,6 +83,12 @@ def no_memory(path: str | Path) -> SourceUnreadable:
         f"{path}: no memory was left while decoding it: close other programs, or use a machine with more "
         "(a damaged file may also ask for more than there is)"
     )
+
+
+def refuse_without_memory(path: str | Path, error: Exception) -> None:
+    """Raise `no_memory` where a frame that could not be decoded may be sound: decoders call it damaged then, too."""
+    if memory_is_short():
+        raise no_memory(path) from error
 
 
 def hint(place: Path) -> str:

@@ -21,7 +21,7 @@ from tam_edit.clip import ClipSource, Orientation, StreamNote
 from tam_edit.errors import ClipEmpty, ClipTruncated, SourceUnreadable
 from tam_edit.media.convert import SWS_MATRIX
 from tam_edit.media.frame_tags import chroma_location_of, colour_of, orientation_of, side_data
-from tam_edit.media.opening import NO_MEMORY, describe, edited_stream, no_memory, open_source
+from tam_edit.media.opening import NO_MEMORY, describe, edited_stream, no_memory, open_source, refuse_without_memory
 from tam_edit.media.pictures import probe_pictures
 from tam_edit.media.rgb import rgb_small
 from tam_edit.media.structure import missing_bytes
@@ -179,6 +179,7 @@ def _read_all(container: InputContainer, stream: VideoStream, seen: _Seen, on_pi
             except NO_MEMORY as error:
                 raise no_memory(seen.place) from error
             except av.error.FFmpegError as error:
+                refuse_without_memory(seen.place, error)
                 seen.fail(error)
     try:
         take(stream.decode(None))
@@ -187,6 +188,7 @@ def _read_all(container: InputContainer, stream: VideoStream, seen: _Seen, on_pi
     except NO_MEMORY as error:
         raise no_memory(seen.place) from error
     except av.error.FFmpegError as error:
+        refuse_without_memory(seen.place, error)
         seen.fail(error)
 
 

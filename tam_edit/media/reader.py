@@ -21,7 +21,7 @@ from tam_edit.clip import ClipSource, FrameSpan
 from tam_edit.errors import SourceChanged, SourceUnreadable
 from tam_edit.media.convert import convert
 from tam_edit.media.digests import list_pictures
-from tam_edit.media.opening import NO_MEMORY, describe, edited_stream, no_memory, open_source
+from tam_edit.media.opening import NO_MEMORY, describe, edited_stream, no_memory, open_source, refuse_without_memory
 from tam_edit.media.pictures import read_picture
 from tam_edit.media.rgb import rgb16_upright, rgb_upright
 
@@ -211,7 +211,8 @@ class ClipReader:
                 frames = []
             except NO_MEMORY as error:
                 raise no_memory(self.source.path) from error
-            except av.error.FFmpegError:
+            except av.error.FFmpegError as error:
+                refuse_without_memory(self.source.path, error)
                 continue
             for frame in frames:
                 if (frame.width, frame.height, frame.format.name) == wanted:

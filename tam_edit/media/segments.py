@@ -13,13 +13,13 @@ from typing import Any
 
 import av
 import av.error
-import numpy as np
 from av.codec.context import CodecContext, Flags
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
 from tam_edit.clip import ClipSource
 from tam_edit.errors import OutputError, StoreError
+from tam_edit.limits import memory_is_short
 from tam_edit.media.opening import describe
 from tam_edit.media.settings import THREADS, EncodeSettings
 
@@ -128,7 +128,7 @@ def encode_segment(
             packets.extend(_take(context.encode(frame), ranks))
         packets.extend(_take(context.encode(None), ranks))
     except (av.error.FFmpegError, OSError) as error:
-        if isinstance(error, av.error.MemoryError) or _memory_is_short(context):
+        if isinstance(error, av.error.MemoryError) or memory_is_short(96 * context.width * context.height):
             raise OutputError(
                 f"no memory was left for the encoder {settings.encoder}, which keeps some dozen frames of "
                 f"{context.width}x{context.height}: close other programs, lift limits (ulimit -v), or use a machine "
@@ -140,15 +140,6 @@ def encode_segment(
         ) from error
     _check(packets, count, settings)
     return _pack(settings, context.extradata or b"", tuple(pts), packets)
-
-
-def _memory_is_short(context: VideoCodecContext) -> bool:
-    """Whether this process gets no memory for a second's frames: encoders call that an error like any other."""
-    try:
-        np.empty(32 * 3 * max(context.width * context.height, 1), np.uint8)
-    except MemoryError:
-        return True
-    return False
 
 
 def _take(packets: Iterable[Any], ranks: dict[int, int]) -> Iterator[SegmentPacket]:

@@ -225,3 +225,18 @@ def test_an_encoder_without_memory_is_told_as_such(ball_clip: Path) -> None:
     command = [sys.executable, "-c", code]
     said = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False).stdout
     assert "no memory was left for the encoder libx264" in said and "--codec" not in said
+
+
+@pytest.mark.parametrize("short", [True, False])
+def test_damage_is_believed_only_where_there_is_memory(
+    short: bool, ball_clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FFmpeg's threads call a frame damaged that they got no memory for."""
+    monkeypatch.setattr("tam_edit.media.opening.memory_is_short", lambda: short)
+    with open_source(ball_clip) as container:
+        stream = Short(edited_stream(container, ball_clip), av.error.InvalidDataError(1, "Invalid data found"))
+        if short:
+            with pytest.raises(SourceUnreadable, match="no memory"):
+                _read_all(container, stream, _Seen(ball_clip), None)
+        else:
+            _read_all(container, stream, _Seen(ball_clip), None)
