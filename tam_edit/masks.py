@@ -78,16 +78,6 @@ def box_of(mask: NDArray[Any]) -> Box | None:
     return int(columns[0]), y0, int(columns[-1]) + 1, y1
 
 
-def boundary_of(mask: Mask) -> Mask:
-    """Pixels of the mask that touch, by one of four sides, a pixel outside; the picture's border is no outside."""
-    inside = mask.copy()
-    inside[1:] &= mask[:-1]
-    inside[:-1] &= mask[1:]
-    inside[:, 1:] &= mask[:, :-1]
-    inside[:, :-1] &= mask[:, 1:]
-    return mask & ~inside
-
-
 # Lossless storage
 
 

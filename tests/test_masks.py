@@ -12,7 +12,6 @@ from tam_edit.errors import MaskError, MaskSizeMismatch, UsageError
 from tam_edit.masks import (
     MaskTube,
     Matte,
-    boundary_of,
     box_of,
     check_label_map,
     counts_from_text,
@@ -80,15 +79,11 @@ def test_a_label_map_is_checked_before_it_is_used() -> None:
             check_label_map(wrong, (2, 1))
 
 
-def test_box_and_boundary() -> None:
+def test_the_box_is_tight() -> None:
     mask = np.zeros((6, 8), bool)
     assert box_of(mask) is None
     mask[1:5, 2:7] = True
     assert box_of(mask) == (2, 1, 7, 5)
-    inner = np.zeros_like(mask)
-    inner[2:4, 3:6] = True
-    assert np.array_equal(boundary_of(mask), mask & ~inner)
-    assert not boundary_of(np.ones((4, 4), bool)).any()
 
 
 @settings(max_examples=80, deadline=None)

@@ -122,7 +122,6 @@ class _Source:
             self._pairs = _paired(iter(frames), iter(masks))
         self._count = 0
         self._ended = False
-        self._floor = 0
         self._buffer: dict[int, tuple[Frame, Mask]] = {}
         self._spool = _Spool() if spool else None
 

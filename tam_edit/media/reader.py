@@ -23,7 +23,7 @@ from tam_edit.media.convert import convert
 from tam_edit.media.digests import list_pictures
 from tam_edit.media.opening import NO_MEMORY, describe, edited_stream, no_memory, open_source, refuse_without_memory
 from tam_edit.media.pictures import read_picture
-from tam_edit.media.rgb import rgb16_upright, rgb_upright
+from tam_edit.media.rgb import rgb_upright
 
 KEPT_BYTES = 96 << 20
 KEPT_FRAMES = 32
@@ -42,10 +42,6 @@ class Picture:
     def rgb(self, size_wh: tuple[int, int] | None = None) -> NDArray[np.uint8]:
         """uint8 [H, W, 3], upright, the source's matrix and range applied; `size_wh` scales on the way."""
         return rgb_upright(self.native, self.source.colour, self.source.orientation, size_wh, self._reformatter)
-
-    def rgb16(self) -> NDArray[np.uint16]:
-        """uint16 [H, W, 3], upright, 0..65535: for sources deeper than 8 bits."""
-        return rgb16_upright(self.native, self.source.colour, self.source.orientation)
 
 
 class ClipReader:

@@ -27,26 +27,11 @@ def rgb_upright(
     coded_wh = None
     if size_wh is not None:
         coded_wh = (size_wh[1], size_wh[0]) if orientation.swaps_sides else size_wh
-    array: NDArray[Any] = _convert(frame, "rgb24", colour, coded_wh, reformatter).to_ndarray()
-    return np.ascontiguousarray(orientation.apply(array))
-
-
-def rgb16_upright(frame: VideoFrame, colour: ColourTags, orientation: Orientation) -> NDArray[np.uint16]:
-    """uint16 [H, W, 3], upright, 0..65535."""
-    array: NDArray[Any] = _convert(frame, "rgb48le", colour, None, None).to_ndarray()
-    return np.ascontiguousarray(orientation.apply(array))
-
-
-def _convert(
-    frame: VideoFrame,
-    pixel_format: str,
-    colour: ColourTags,
-    coded_wh: tuple[int, int] | None,
-    reformatter: VideoReformatter | None,
-) -> VideoFrame:
     if layout_of(frame.format.name).family == "grey" and not colour.full_range:
         frame = grey_to_yuv(to_working(frame, colour))  # swscale takes every grey for full range
-    return convert(frame, pixel_format, colour, size_wh=coded_wh, full_range=True, reformatter=reformatter)
+    found = convert(frame, "rgb24", colour, size_wh=coded_wh, full_range=True, reformatter=reformatter)
+    array: NDArray[Any] = found.to_ndarray()
+    return np.ascontiguousarray(orientation.apply(array))
 
 
 def rgb_small(frame: VideoFrame, colour: ColourTags, orientation: Orientation) -> NDArray[np.uint8]:

@@ -67,10 +67,6 @@ class EncodeSettings:
     pattern: str = ""
     warnings: tuple[str, ...] = ()
 
-    @property
-    def bit_depth(self) -> int:
-        return layout_of(self.pixel_format).bits
-
 
 def choose(
     source: ClipSource,
