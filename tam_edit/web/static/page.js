@@ -150,7 +150,7 @@ const app = {
 
   async begin(work) {
     const clean = Object.fromEntries(Object.entries(work).filter(([, value]) => value !== null && value !== undefined));
-    const go = async () => { panels.showPlan(null); if (await change("/api/run", clean)) app.say(`${clean.kind} has begun`); };
+    const go = async () => { panels.showPlan(null); if (await change("/api/run", clean)) app.say(`${clean.kind[0].toUpperCase()}${clean.kind.slice(1)} has begun`); };
     await settled();
     try {
       const report = await post("/api/plan", clean);

@@ -160,10 +160,14 @@ function rows(width, ink) {
       context.globalAlpha = 1;
     });
     context.font = "11px system-ui, sans-serif"; context.textBaseline = "middle";
+    // The name is where no keyframe hides it.
+    const wide = context.measureText(item.name).width;
+    let at = 4;
+    for (const prompt of item.prompts) { const px = x(prompt.frame + 0.5); if (px > at - 10 && px < at + wide + 10) at = px + 12; }
     context.fillStyle = ink("--ground"); context.globalAlpha = 0.8;
-    context.fillRect(2, y + 3, context.measureText(item.name).width + 5, ROW - 6);
+    context.fillRect(at - 2, y + 3, wide + 5, ROW - 6);
     context.fillStyle = ink("--text"); context.globalAlpha = 1;
-    context.fillText(item.name, 4, y + ROW / 2);
+    context.fillText(item.name, at, y + ROW / 2);
     for (const prompt of item.prompts) {
       const held = grip && grip.name === item.name && grip.frame === prompt.frame;
       diamond(x((held ? grip.to : prompt.frame) + 0.5), y + ROW / 2, css(item.label), prompt.kind === "absent", ink);
