@@ -5,10 +5,30 @@ from __future__ import annotations
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from tam_edit.clip import ColourTags
+from tam_edit.clip import (
+    MATRIX_240M,
+    MATRIX_BT470BG,
+    MATRIX_BT601,
+    MATRIX_BT709,
+    MATRIX_BT2020,
+    MATRIX_BT2020_CL,
+    MATRIX_FCC,
+    MATRIX_RGB,
+    ColourTags,
+)
 
-# What swscale calls the matrices (SWS_CS_*), by FFmpeg's AVColorSpace.
-SWS_MATRIX = {0: 5, 1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
+SWS_BT601 = 5
+# What swscale calls the matrices (SWS_CS_*); for RGB it is not asked.
+SWS_MATRIX = {
+    MATRIX_RGB: SWS_BT601,
+    MATRIX_BT709: 1,
+    MATRIX_FCC: 4,
+    MATRIX_BT470BG: SWS_BT601,
+    MATRIX_BT601: SWS_BT601,
+    MATRIX_240M: 7,
+    MATRIX_BT2020: 9,
+    MATRIX_BT2020_CL: 9,
+}
 RANGE_LIMITED, RANGE_FULL = 1, 2
 EXACT = int(
     Interpolation.BICUBIC
@@ -37,7 +57,7 @@ def convert(
     quicker there.
     `full_range` and `matrix` are those of the result, where it is YUV; the source's when not given.
     """
-    source_matrix = SWS_MATRIX.get(colour.resolve_matrix(frame.height), 5)
+    source_matrix = SWS_MATRIX.get(colour.resolve_matrix(frame.height), SWS_BT601)
     source_range = RANGE_FULL if colour.full_range else RANGE_LIMITED
     wanted_full = colour.full_range if full_range is None else full_range
     smaller = size_wh is not None and (size_wh[0] < frame.width or size_wh[1] < frame.height)
@@ -48,7 +68,7 @@ def convert(
         height=height,
         format=pixel_format,
         src_colorspace=source_matrix,
-        dst_colorspace=source_matrix if matrix is None else SWS_MATRIX.get(matrix, 5),
+        dst_colorspace=source_matrix if matrix is None else SWS_MATRIX.get(matrix, SWS_BT601),
         src_color_range=source_range,
         dst_color_range=RANGE_FULL if wanted_full else RANGE_LIMITED,
         interpolation=SHRINK if smaller else EXACT,

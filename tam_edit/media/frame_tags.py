@@ -8,7 +8,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from tam_edit.clip import ColourTags, Orientation
+from tam_edit.clip import MATRIX_BT2020, MATRIX_BT2020_CL, MATRIX_RGB, MATRIX_UNSPECIFIED, ColourTags, Orientation
 
 # FFmpeg's AVChromaLocation.
 SITED_LEFT, SITED_CENTRE, SITED_TOP_LEFT = 1, 2, 3
@@ -26,7 +26,7 @@ def colour_of(frame: VideoFrame, stream: VideoStream | None) -> ColourTags:
 
     tagged_range = tagged("color_range", 0)
     always_full = name.startswith("yuvj") or frame.format.is_rgb or name in {"pal8", "gray", "ya8"}
-    matrix = 0 if frame.format.is_rgb and name != "pal8" else tagged("colorspace", 2)
+    matrix = MATRIX_RGB if frame.format.is_rgb and name != "pal8" else tagged("colorspace", MATRIX_UNSPECIFIED)
     return ColourTags(
         matrix=matrix,
         primaries=tagged("color_primaries", 2),
@@ -40,7 +40,8 @@ def chroma_location_of(frame: VideoFrame, codec: str) -> int:
     """Where subsampled chroma lies (SITED_...): by the codec's convention, as PyAV does not tell the tag."""
     if frame.format.name.startswith("yuvj") or codec in {"mjpeg", "vp8", "mpeg1video", "webp"}:
         return SITED_CENTRE
-    return SITED_TOP_LEFT if int(frame.colorspace) in {9, 10} and codec in {"hevc", "av1"} else SITED_LEFT
+    top_left = codec in {"hevc", "av1"} and int(frame.colorspace) in {MATRIX_BT2020, MATRIX_BT2020_CL}
+    return SITED_TOP_LEFT if top_left else SITED_LEFT
 
 
 def side_data(frame: VideoFrame, kind: str) -> bytes | None:

@@ -6,7 +6,16 @@ import numpy as np
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from tam_edit.clip import ClipSource
+from tam_edit.clip import (
+    MATRIX_240M,
+    MATRIX_BT470BG,
+    MATRIX_BT601,
+    MATRIX_BT709,
+    MATRIX_BT2020,
+    MATRIX_BT2020_CL,
+    MATRIX_FCC,
+    ClipSource,
+)
 from tam_edit.media.convert import convert
 from tam_edit.media.frame_tags import SITED_LEFT, SITED_TOP_LEFT
 from tam_edit.media.layouts import (
@@ -23,15 +32,15 @@ from tam_edit.media.reader import Picture
 
 Fill = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
 
-# Luma weights of red and blue by FFmpeg's AVColorSpace: ITU-T H.273 table 4.
+# Luma weights of red and blue: ITU-T H.273 table 4.
 LUMA_RED_BLUE = {
-    1: (0.2126, 0.0722),
-    4: (0.30, 0.11),
-    5: (0.299, 0.114),
-    6: (0.299, 0.114),
-    7: (0.212, 0.087),
-    9: (0.2627, 0.0593),
-    10: (0.2627, 0.0593),
+    MATRIX_BT709: (0.2126, 0.0722),
+    MATRIX_FCC: (0.30, 0.11),
+    MATRIX_BT470BG: (0.299, 0.114),
+    MATRIX_BT601: (0.299, 0.114),
+    MATRIX_240M: (0.212, 0.087),
+    MATRIX_BT2020: (0.2627, 0.0593),
+    MATRIX_BT2020_CL: (0.2627, 0.0593),
 }
 
 
@@ -137,7 +146,7 @@ def _components(fill: NDArray[np.float32], layout: Layout, source: ClipSource) -
     red, green, blue = fill[..., 0], fill[..., 1], fill[..., 2]
     if layout.family == "rgb":
         return [part * np.float32(layout.peak) for part in (green, blue, red)]  # planes are G, B, R
-    weight_red, weight_blue = LUMA_RED_BLUE.get(source.matrix, LUMA_RED_BLUE[6])
+    weight_red, weight_blue = LUMA_RED_BLUE.get(source.matrix, LUMA_RED_BLUE[MATRIX_BT601])
     luma = weight_red * red + (1.0 - weight_red - weight_blue) * green + weight_blue * blue
     step = float(1 << (layout.bits - 8))
     full = source.colour.full_range
