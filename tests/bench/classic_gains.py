@@ -1,6 +1,6 @@
 """What each part of the classic tracker and segmenter gains: quality with one part left out at a time.
 
-python -m tests.bench.classic_gains [track] [prompts] [--frames 30]     (track takes a quarter of an hour)
+python -m tests.bench.classic_gains [track] [edges] [prompts] [--frames 30]     (track takes a quarter of an hour)
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from unittest.mock import patch
 import numpy as np
 from numpy.typing import NDArray
 
-from tam_edit.models.classic import Tracker, hypotheses, regions, segment, segmentation
+from tam_edit.models.classic import Tracker, edges, hypotheses, regions, segment, segmentation, tracker
 from tam_edit.models.classic.evidence import VoteSettings
 from tam_edit.models.classic.tracker import TrackerSettings
 from tam_edit.pipelines.evaluate_tracking import SegmentingEngine, simulate_clicks
@@ -28,12 +28,15 @@ TRACKERS = {
     "motion says as much before uneven backgrounds": TrackerSettings(vote=VoteSettings(motion_noise=0)),
     "without distance": TrackerSettings(vote=VoteSettings(slope=0)),
     "without smoothing": TrackerSettings(smooth_strength=1e-3),
-    "without full-size edges": TrackerSettings(edge_strength=1e-3),
+    "without full-size edges": TrackerSettings(edge_strength=0),
     "no closer look at small objects": TrackerSettings(margin_px=10_000),
     "128 random features, not 256": TrackerSettings(random_features=128),
     "512 random features": TrackerSettings(random_features=512),
     "another seed": TrackerSettings(seed=8),
     "a third seed": TrackerSettings(seed=9),
+    "no background seen before": TrackerSettings(vote=VoteSettings(unlike_gain=0, alike_gain=0)),
+    "what differs from it counts whatever it looks like": TrackerSettings(vote=VoteSettings(deny=0)),
+    "parts left behind are kept": TrackerSettings(vote=VoteSettings(left_behind=2)),
     "no learning from believed frames": TrackerSettings(mix_share=0),
     "learning from doubted frames too": TrackerSettings(least_trust=0),
     "the first frame soon forgotten": TrackerSettings(lasting_weight=0.1),
@@ -46,6 +49,8 @@ PROMPTS: dict[str, tuple[Change, ...]] = {
     "the best-scored region, no consensus": ((segmentation, "CONSENSUS", 1e-6),),
     "all regions count the same": ((segmentation, "CONSENSUS", 1e6),),
     "no last, finer classifier": ((segmentation, "FINE", (2.0, 0.0, 100.0)),),
+    "the last look once": ((segmentation, "FINE_ROUNDS", 1),),
+    "boxes: nothing about what is reached from outside": ((hypotheses, "APART_FILLS", ()),),
     "boxes not looked at closely": ((segmentation, "BOX_MARGIN", 1e3),),
     "boxes need not be filled": ((segmentation, "TIGHT_GAIN", 0.0),),
     "no nearness to the points": ((hypotheses, "SPACE_GAIN", 0.0),),
@@ -78,6 +83,43 @@ def scores(
     return j, f
 
 
+EDGES = {  # strength of smoothing, limit of log odds
+    "enlarged, nothing else": (0.0, 1e3),
+    "smoothed along full-size edges": (30.0, 1e3),
+    "the contour between signs": (0.0, edges.CONTOUR_LIMIT),
+    "both, as it is": (30.0, edges.CONTOUR_LIMIT),
+}
+HALF = TrackerSettings(work_area=427 * 240, margin_px=10_000)  # all is tracked at half the size of the truth
+
+
+def full_size_edges(frames: int) -> None:
+    """What is done at the picture's own size gains where tracking ran at half of it: J, F, and F to two pixels."""
+    columns = ("J", "F", "F, two pixels")
+    found: dict[str, dict[str, NDArray[np.float64]]] = {}
+    for folder in sorted((DAVIS / "JPEGImages/480p").iterdir()):
+        rows: dict[str, list[tuple[float, float, float]]] = {name: [] for name in EDGES}
+        pictures, truths = load(folder.name, frames)
+        engine = Tracker(HALF)
+        for number, (picture, truth) in enumerate(zip(pictures, truths, strict=True)):
+            with patch.object(tracker, "enlarge", wraps=edges.enlarge) as asked:
+                engine.step(picture, {1: truth} if number == 0 else None)
+            if not 0 < number < len(pictures) - 1:
+                continue
+            for name, (strength, limit) in EDGES.items():
+                with patch.object(edges, "CONTOUR_LIMIT", limit):
+                    edge = edges.enlarge(asked.call_args.args[0], picture, strength=strength, sigma=8.0)
+                mask = np.zeros_like(truth) if edge is None else edge.mask(picture.shape)
+                rows[name].append((jaccard(mask, truth), boundary_f(mask, truth), boundary_f(mask, truth, 0.0015)))
+        found[folder.name] = {name: np.mean(values, axis=0) for name, values in rows.items()}
+    hard = ("bmx-trees", "dance-twirl", "libby", "scooter-black")
+    print(f"| first {frames} frames | " + " | ".join((*columns, *(f"{name}: F" for name in hard))) + " |")
+    print("|---" * (len(columns) + len(hard) + 1) + "|")
+    for name in EDGES:
+        means = np.mean([each[name] for each in found.values()], axis=0)
+        cells = [*means, *(found[clip][name][1] for clip in hard if clip in found)]
+        print(f"| {name} | " + " | ".join(f"{value:.3f}" for value in cells) + " |", flush=True)
+
+
 def prompts(clicks: int = 3, frames: int = 4) -> None:
     """Mean IoU after clicks, a box, and a box with a click, on some frames of every sequence, evenly spread."""
     print("| | 1 click | 2 | 3 | box | box and a click |\n|---|---|---|---|---|---|")
@@ -99,15 +141,20 @@ def prompts(clicks: int = 3, frames: int = 4) -> None:
         print(f"| {name} | " + " | ".join(f"{mean:.3f}" for mean in np.mean(curves, axis=0)) + " |", flush=True)
 
 
+WHAT = ("track", "edges", "prompts")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="*", choices=("track", "prompts"), default=("track", "prompts"))
+    parser.add_argument("what", nargs="*", choices=WHAT, default=WHAT)
     parser.add_argument("--frames", type=int, default=30)
     asked = parser.parse_args()
     if not DAVIS.is_dir():
         sys.exit(f"no footage at {DAVIS}: nothing to measure")
     if "track" in asked.what:
         track(asked.frames)
+    if "edges" in asked.what:
+        full_size_edges(asked.frames)
     if "prompts" in asked.what:
         prompts()
 
