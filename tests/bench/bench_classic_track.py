@@ -24,6 +24,7 @@ PARTS = {
     "optical flow": (tracker.Moved, "between"),
     "features": (tracker.Tracker, "_looks"),
     "classifier": (tracker.Tracker, "_answers"),
+    "background seen before": (tracker.Tracker, "_compare"),
     "learning": (tracker.Tracker, "_learn_a_little"),
     "smoothing": (tracker.Tracker, "_place"),
     "full-size edges": (tracker.Tracker, "_finish"),

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tam_edit.models.classic import Tracker, TrackerSettings, candidates, evidence, flow, motion, scale
+from tam_edit.models.classic import Tracker, TrackerSettings, candidates, evidence, motion, scale
 from tam_edit.models.classic.smooth import smooth
 from tests.bench.bench_classic_track import DAVIS, load
 
@@ -44,15 +44,20 @@ def steps(clip: str = "dog", at: int = 12) -> NDArray[np.uint8]:
     grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
     former = state["logits"][0].astype(np.float32)
     moved = evidence.Moved.between(state["grey"], grey)
-    carried = flow.carry(former, moved.back)
+    carried = evidence.carried(former, moved)
     look = tracker._answers(tracker._looks(small), [1], grey.shape)[1]
     behind = motion.fit_affine(moved.back, moved.sure * (carried <= 0))
     body = motion.fit_affine(moved.back, moved.sure * (carried > 0))
     assert behind is not None
     assert body is not None
     unlike = motion.residual(moved.back, behind) - motion.residual(moved.back, body)
-    vote = evidence.vote(former, look, moved, s.vote)
+    vote, _ = evidence.vote(carried, look, moved, s.vote)
+    alone = vote.copy()
+    difference = tracker._compare(moved, carried < 0, small, scale.WHOLE)
+    assert difference is not None
+    evidence.add_seen_before([vote], [look], difference, s.vote)
     smoothed = smooth(vote, small, strength=s.smooth_strength, sigma=s.smooth_sigma)
+    tracker.restore(state)  # the plate has moved on
     result = tracker.step(frames[at])[1] > 0.5
     inside = np.pad(np.argwhere(carried > 0), 0)
     (top, left), (bottom, right) = inside.min(axis=0) - 40, inside.max(axis=0) + 40
@@ -63,11 +68,12 @@ def steps(clip: str = "dog", at: int = 12) -> NDArray[np.uint8]:
         ("flow consistency", signed(moved.sure * 2 - 1)),
         ("classifier", signed(look)),
         ("motion", signed(unlike / 2)),
+        ("background seen before", signed((vote - alone) / 3)),
         ("vote", signed(vote / 8)),
         ("smoothed along edges", signed(smoothed / 4)),
         ("result at full size", shown(frames[at], result, truth[at], small.shape[1::-1])),
     ]
-    return grid([titled(picture[window], text) for text, picture in panels], 4)
+    return grid([titled(picture[window], text) for text, picture in panels], 3)
 
 
 def failures() -> NDArray[np.uint8]:
