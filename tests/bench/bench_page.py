@@ -1,17 +1,20 @@
-"""What the page costs: a click from request to mask beside the segmenter's own time, and pictures while scrubbing.
+"""What the page costs: a click from request to mask beside the segmenter's own time, pictures while scrubbing, opening.
 
 python -m tests.bench.bench_page [--clicks 6] [--frames 120]
-Needs the shared footage. The server runs in this process; wall time is the client's, CPU time the whole process's.
+Needs the shared footage, and for opening Debian's Chromium. The server runs in this process (for opening in one of its
+own); wall time is the client's, CPU time the whole process's.
 """
 
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +26,10 @@ from PIL import Image
 from tam_edit.models import classic
 from tam_edit.models.classic import segmentation
 from tests.support import FOOTAGE
-from tests.web.support import Page, classic_project, served
+from tests.web.support import CHROMIUM, CHROMIUM_ARGUMENTS, Page, classic_project, served
 
 OWN = {"X-Tam-Edit": "1"}
+FIRST = "#stage[data-shown='0']"
 SEQUENCE = FOOTAGE / "davis" / "JPEGImages" / "480p" / "blackswan"
 
 
@@ -134,6 +138,41 @@ def scrub(page: Page, client: httpx.Client, frames: int, width_px: int) -> None:
     table(rows, "decoding alone", frames_a_second=True)
 
 
+def opening(folder: Path, frames: int) -> None:
+    """Until a 720p project's first picture is seen in Chromium: from the command on, and from the address on."""
+    from playwright.sync_api import sync_playwright
+
+    place = folder / "clip.edit"
+    classic_project(video(folder / "clip.mp4", (1280, 720), frames), place)
+    rows: dict[str, list[float]] = {}
+    with sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
+        for _ in range(3):
+            began = time.perf_counter()
+            words = [sys.executable, "-m", "tam_edit", "ui", str(place), "--no-browser", "--port", "0"]
+            with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as server:
+                said = "" if server.stdout is None else server.stdout.readline()
+                rows.setdefault("command to address", []).append(time.perf_counter() - began)
+                address = said.split("the page: ")[1].split()[0]
+                tab = browser.new_context().new_page()
+                tab.goto(address)
+                tab.wait_for_selector(FIRST)
+                rows.setdefault("command to first picture", []).append(time.perf_counter() - began)
+                fresh = browser.new_context().new_page()
+                loads = {"page to first picture": partial(fresh.goto, address), "reloaded": fresh.reload}
+                for name, load in loads.items():
+                    began = time.perf_counter()
+                    load()
+                    fresh.wait_for_selector(FIRST)
+                    rows.setdefault(name, []).append(time.perf_counter() - began)
+                server.terminate()
+        browser.close()
+    print("| opening, 1280x720 | ms |")
+    print("|---|---|")
+    for name, seconds in rows.items():
+        print(f"| {name} | {1000 * min(seconds):.0f} |")
+
+
 def table(rows: dict[str, list[tuple[float, float]]], unit: str, frames_a_second: bool = False) -> None:
     least = {name: (min(one[0] for one in found), min(one[1] for one in found)) for name, found in rows.items()}
     last = " frames a second |" if frames_a_second else ""
@@ -166,6 +205,12 @@ def main() -> int:
             page.studio.adopt(classic_project(clip, Path(place) / "clip.edit"))
             print(f"\n{size_wh[0]}x{size_wh[1]}\n")
             measure(page, client)
+    if Path(CHROMIUM).exists():
+        with tempfile.TemporaryDirectory() as folder:
+            print()
+            opening(Path(folder), given.frames)
+    else:
+        print(f"{CHROMIUM} is missing: opening was not measured", file=sys.stderr)
     return 0
 
 
