@@ -3,7 +3,7 @@
 Each row is a process of its own, which removes moving squares from a generated clip. The long clip has 3,000 frames
 (30,000 with --full) beside one of a tenth: memory must not grow with the length. It is done with engines that cost
 next to nothing, since what is asked is what everything around them keeps; the others with the classic engine. With
---full there are as many frames in 4K as fill 2 GB several times over, with that bound and with the usual one.
+--full there are more frames in 4K than such a bound has room for, with 2 GB and with the usual 8 GB.
 --only TEXT runs the rows with this in their title.
 """
 
@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 LONG, LONG_FULL = 3_000, 30_000
-LARGE_FULL = 72
+LARGE_FULL = 30
 TURNED = (0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30)
 
 
