@@ -163,11 +163,15 @@ class Passes:
         return dict(zip(made.labels, unpack_planes(self._planes.frames(record)[place]), strict=True))
 
     def _within_limit(self, journey: Journey) -> range:
-        """Cut a pass where nothing further on is wanted; what lies before must be gone through in any case."""
-        step = journey.step
+        """Cut a pass where nothing further on is wanted; what lies before must be gone through in any case.
+
+        A chunk that is begun is gone through to its end: cut short it would be run again by the run that goes on.
+        """
+        step, size = journey.step, self.engine.chunk
         last = self.wanted.stop - 1 if step > 0 else self.wanted.start
-        edge = min(journey.stop, last) if step > 0 else max(journey.stop, last)
-        return range(journey.start, edge + step, step)
+        wanted = max((last - journey.start) * step + 1, 0)
+        whole = -(-wanted // size) * size
+        return range(journey.start, journey.stop + step, step)[:whole]
 
     def _unit(self, journey: Journey, chunk: range, memory: str | None) -> Unit:
         reads: dict[str, Mapping[int, str | None]] = {"picture": self.context.picture_reads(chunk)}

@@ -396,3 +396,15 @@ def test_without_a_project_reasons_are_told_against_the_same_clip(
     assert "never run before" in reasons(ball_clip, 20)
     assert "never run before" in reasons(cut_clip, 20), "another clip's runs say nothing of this one's"
     assert "mask changed at frame 0" in reasons(ball_clip, 21)
+
+
+def test_going_on_runs_no_pass_over_the_same_frames_again(ball_clip: Path, tmp_path: Path) -> None:
+    edit = marked(ball_clip, tmp_path / "ball.edit")
+    edit.track(frames=FrameSpan(0, 12))  # in the middle of a chunk of eight frames
+    edit.track()
+    reasons = " ".join(edit.report.stage("propagate").reasons)
+    assert "picture is new" not in reasons and "never run before" in reasons
+    whole = marked(ball_clip, tmp_path / "whole.edit")
+    whole.track()
+    whole.track(frames=FrameSpan(0, 12))
+    assert "picture" not in " ".join(whole.report.stage("propagate").reasons)
