@@ -29,6 +29,13 @@ STILL_PX = 0.1  # a camera motion that explains less than this is noise: the cam
 FLOW_GUARD_PX = 5  # flow this near to a hole has seen the hole's patch and is not believed
 
 
+def work_size(size_wh: tuple[int, int]) -> tuple[int, int]:
+    """The size at which motion is measured in pictures of a size."""
+    width, height = size_wh
+    factor = max(1, round((height * width / WORK_AREA) ** 0.5))
+    return max(1, round(width / factor)), max(1, round(height / factor))
+
+
 class Recent(OrderedDict[int, Value]):
     """The last `limit` values made, by frame index: a pure cache, what it holds never changes a result."""
 
@@ -91,10 +98,8 @@ class Scene:
         """Frame and mask as read: uint8 [H, W, 3], bool [H, W]."""
         rgb, mask = self._pictures.whole(index)
         if self.size_wh == (0, 0):
-            height, width = mask.shape
-            factor = max(1, round((height * width / WORK_AREA) ** 0.5))
-            self.size_wh = (width, height)
-            self.work_wh = (max(1, round(width / factor)), max(1, round(height / factor)))
+            self.size_wh = (mask.shape[1], mask.shape[0])
+            self.work_wh = work_size(self.size_wh)
         return rgb, mask
 
     def taken(self, index: int, xy: Floats) -> NDArray[np.float32]:
