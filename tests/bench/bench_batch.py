@@ -128,7 +128,9 @@ def walk(frames: int = 1500) -> None:
         edit = Edit.create(scenes.write_clip(folder / "a.mp4", frames=frames), folder / "a.edit")
         edit.mark("ball", mask=scenes.truth(0))
         job = Job(1, "a", 1, "remove", str(folder / "out.mp4"), str(folder / "a.edit"))
-        Hands(8 << 30).run(job)
+        outcome = Hands(8 << 30).run(job)
+        if outcome.status != "done":
+            raise SystemExit(outcome.error)
         began = time.process_time()
         carry_out(Hands(8 << 30), Order("survey", job))
         took = time.process_time() - began
