@@ -25,12 +25,20 @@ class Watched:
     def __init__(self, browser: Browser) -> None:
         self.browser = browser
         self.complaints: list[str] = []
+        self._forgiven: list[str] = []
         self.asked: list[str] = []
 
     def tab(self, url: str, **options: Any) -> Tab:
         options.setdefault("viewport", {"width": 1366, "height": 820})
         tab = self.browser.new_context(**options).new_page()
         return self.watch(tab, url)
+
+    def forgive(self, *words: str) -> None:
+        """Complaints with these words belong to the test, whenever they come: some are noted late."""
+        self._forgiven += words
+
+    def unforgiven(self) -> list[str]:
+        return [one for one in self.complaints if not any(words in one for words in self._forgiven)]
 
     def close(self) -> None:
         if self.browser.is_connected():

@@ -47,7 +47,7 @@ def watched(browser: Browser) -> Iterator[Watched]:
     found = Watched(browser)
     yield found
     found.close()
-    assert found.complaints == []
+    assert found.unforgiven() == []
 
 
 @pytest.fixture

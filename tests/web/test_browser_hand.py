@@ -275,7 +275,7 @@ def test_several_objects_with_names_and_colours(watched: Watched, drawn: Page) -
     picture_of(tab, "objects")
     # Taking the first one away moves the second one up.
     tab.get_by_role("button", name="object 1", exact=True).click()
-    tab.get_by_role("button", name="Take object 1 out of the project").click()
+    tab.get_by_role("button", name="Remove object 1 from the project").click()
     until(lambda: [one["name"] for one in state(drawn)["objects"]] == ["the corner"], "one object is left")
 
 

@@ -76,6 +76,7 @@ const app = {
   async rename(name) {
     const to = window.prompt("The object's name", name);
     if (!to || to === name) return;
+    await settled(); // what is being said of it just now makes an object of a draft
     if (app.drafts.includes(name)) { app.drafts = [to]; app.choose(to); return; }
     await change("/api/rename", { object: name, to });
     app.choose(to);

@@ -63,7 +63,7 @@ function objectItem(name, label, prompts) {
       : h("span", { class: "swatch", style: { background: css(label) } }),
     h("button", { type: "button", class: "name", "aria-pressed": String(chosen), onclick: () => app.choose(name) }, name),
     chosen && button("Rename", () => app.rename(name)),
-    chosen && prompts.length > 0 && button("Remove", () => app.forget(name), { "aria-label": `Take ${name} out of the project` }));
+    chosen && prompts.length > 0 && button("Remove", () => app.forget(name), { "aria-label": `Remove ${name} from the project` }));
   if (!chosen) return h("li", { class: "item" }, head);
   if (!prompts.length) return h("li", { class: "item" }, head, h("p", { class: "words" }, "Click on it in the picture, or draw a box around it."));
   const keyframes = prompts.map((prompt) => h("li", { class: "row" },
