@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -40,8 +41,18 @@ def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
     return run
 
 
+@pytest.fixture
+def engines_put_back() -> Iterator[None]:
+    """A test that leaves its simple engines in place would be felt by all that come after it."""
+    yield
+    module = sys.modules.get("tam_edit.pipelines.engines")
+    assert module is None or module.resolve.__module__ == module.__name__, "put engines in place by monkeypatch"
+
+
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def own_cache(
+    engines_put_back: None, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Edits without a project use a cache of the test's own."""
     monkeypatch.setenv("TAM_EDIT_CACHE", str(tmp_path_factory.mktemp("cache")))
 

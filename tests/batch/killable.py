@@ -10,11 +10,13 @@ from tam_edit import cli
 from tam_edit.batch import running
 from tam_edit.pipelines import engines
 from tests import scenes
+from tests.batch import support
 from tests.batch.support import slow
 
 
 def begin() -> None:
-    """Slow engines that leave a sign in the clip's project when they begin to fill."""
+    """Slow engines that leave a sign in the clip's project when they begin to fill, and are long not done with it."""
+    support.PAUSE_S = 0.1
     slow()
     resolved = engines.resolve(None, None)  # type: ignore[arg-type]
     fill = scenes.MeanFiller.fill

@@ -17,7 +17,7 @@ from tam_edit.batch.reading import read_jobs
 from tam_edit.batch.shares import Answer, Piece, course
 from tam_edit.batch.work import Outcome
 from tests import scenes
-from tests.batch.support import deaf, done, done_by_workers, job, project, quick, states
+from tests.batch.support import deaf, done, done_by_workers, job, project, states
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a clock that interrupts")
 
@@ -52,8 +52,9 @@ def test_a_job_over_its_limit_fails_alone_and_goes_on_next_time(
     assert states(done([limited])) == ["unchanged"], "another limit is no other result"
 
 
-def test_a_library_that_hangs_is_ended_with_its_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    quick()
+def test_a_library_that_hangs_is_ended_with_its_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick_engines: None
+) -> None:
     monkeypatch.setattr(pool, "HANGS_S", 0.5)
     monkeypatch.setattr(pool, "STOP_S", 0.5)
     bad, good = project(tmp_path, "bad", frames=13), project(tmp_path, "good")
