@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import socket
 import time
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -263,6 +265,47 @@ def test_a_painted_mask_is_kept_bit_for_bit(page: Page, client: httpx.Client) ->
     said(client, "/api/forget", object="painted")
 
 
+def test_scribbles_and_a_polished_mask(page: Page, client: httpx.Client) -> None:
+    along, beside = [[28, 60], [40, 66], [52, 60]], [[100, 20], [120, 90]]
+    said(client, "/api/say", object="drawn", frame=0, scribbles=[along], negative_scribbles=[beside])
+    (prompt,) = client.get("/api/state").json()["objects"][-1]["prompts"]
+    assert (prompt["scribbles"], prompt["negative_scribbles"], prompt["kind"]) == ([along], [beside], "clicks")
+    label = len(client.get("/api/state").json()["objects"])
+    disc = label_map(client, 0) == label
+    assert disc[60, 40] and not disc[20, 100] and abs(int(disc.sum()) - 1257) < 150
+
+    # What is shown is redrawn along edges; the rough mask is kept, and comes back.
+    rough = disc.copy()
+    rough[40:50, 58:66] = True
+    edges = np.flatnonzero(np.diff(rough.reshape(-1).astype(np.int8))) + 1
+    runs = np.diff(np.concatenate(([0], edges, [rough.size]))).tolist()
+    said(client, "/api/say", object="drawn", frame=0, mask=runs)
+    said(client, "/api/say", object="drawn", frame=0, polish=True)
+    assert client.get("/api/state").json()["objects"][-1]["prompts"][0]["polish"]
+    polished = label_map(client, 0) == label
+    assert (polished ^ disc).sum() < (rough ^ disc).sum() / 2
+    said(client, "/api/say", object="drawn", frame=0, polish=False)
+    assert np.array_equal(label_map(client, 0) == label, rough)
+    said(client, "/api/forget", object="drawn")
+
+
+def test_another_project_lies_behind_and_pictures_come_out(page: Page, client: httpx.Client, tmp_path: Path) -> None:
+    said(client, "/api/say", object="disc behind", frame=0, points=[[40, 60]])
+    other = classic_project(page.folder / "disc.mkv", page.folder / "other.edit")
+    other.mark("disc", points=[(40, 60)])
+    assert client.get("/api/state").json()["projects"] == ["other.edit"]
+    behind = {"background": "project:other.edit", "objects": ["disc behind"], "invert": False}
+    said(client, "/api/run", kind="replace", container="pictures", **behind)
+    job = finished(client)
+    assert job["status"] == "done", job["words"]
+    with zipfile.ZipFile(io.BytesIO(client.get(f"/download/{job['output']}").content)) as archive:
+        assert len(archive.namelist()) == 12
+    refused = client.post("/api/run", json={"kind": "replace", **behind, "background": "project:../x"}, headers=OWN)
+    assert refused.status_code == 400 and "no project" in refused.json()["error"]
+    said(client, "/api/forget", object="disc behind")
+    shutil.rmtree(page.folder / "other.edit")
+
+
 def test_settings_said_at_once_all_hold(client: httpx.Client) -> None:
     wanted: list[dict[str, Any]] = [{"erode_px": 2}, {"matte": "hard"}, {"smooth": False}, {"mend": False}]
     with ThreadPoolExecutor(4) as pool:
@@ -318,6 +361,11 @@ def test_alter_render_refine_and_colours(page: Page, client: httpx.Client) -> No
         ("/api/say", {"object": "x", "frame": 0, "mask": [19200, -5, 5]}),
         ("/api/say", {"object": "x", "frame": True, "points": [[1, 1]]}),
         ("/api/say", {"object": "x", "frame": 0}),
+        ("/api/say", {"object": "x", "frame": 0, "scribbles": [[[1, 1], [999, 1]]]}),
+        ("/api/say", {"object": "x", "frame": 0, "scribbles": [[]]}),
+        ("/api/say", {"object": "x", "frame": 0, "scribbles": {"a": 1}}),
+        ("/api/say", {"object": "x", "frame": 0, "negative_scribbles": [[[1, 1]]]}),
+        ("/api/say", {"object": "x", "frame": 0, "polish": True}),
         ("/api/unmark", {"object": "nobody", "frame": 0}),
         ("/api/settings", {"tracker": "magic"}),
         ("/api/settings", {"dilate_px": -3}),
