@@ -42,6 +42,7 @@ CHROMIUM_ARGUMENTS = [
 LONGEST_TEST_S = 240.0
 # Where browsers test, others may be building: a slow machine is no failure.
 PATIENCE_MS = 60_000
+LONGEST_RUN_S = 180.0
 
 
 @dataclass
