@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tam_edit import cli
+from tam_edit.pipelines import engines
 from tests import scenes
 from tests.support import Call
 
@@ -16,15 +17,15 @@ from tests.support import Call
 @pytest.fixture
 def quick_engines(monkeypatch: pytest.MonkeyPatch) -> None:
     """Simple engines in place of whatever is installed, so that a test sees what the stages do."""
-    engines = scenes.simple_engines()
-    monkeypatch.setattr("tam_edit.pipelines.engines.resolve", lambda settings, options: engines)
+    simple = scenes.simple_engines()
+    monkeypatch.setattr(engines, "resolve", lambda settings, options: simple)
 
 
 @pytest.fixture
 def still_engines(monkeypatch: pytest.MonkeyPatch) -> None:
     """Engines that cost next to nothing, for large clips."""
-    engines = scenes.still_engines()
-    monkeypatch.setattr("tam_edit.pipelines.engines.resolve", lambda settings, options: engines)
+    still = scenes.still_engines()
+    monkeypatch.setattr(engines, "resolve", lambda settings, options: still)
 
 
 @pytest.fixture
@@ -44,9 +45,10 @@ def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
 @pytest.fixture
 def engines_put_back() -> Iterator[None]:
     """A test that leaves its simple engines in place would be felt by all that come after it."""
+    before = engines.resolve
     yield
-    module = sys.modules.get("tam_edit.pipelines.engines")
-    assert module is None or module.resolve.__module__ == module.__name__, "put engines in place by monkeypatch"
+    left, engines.resolve = engines.resolve, before
+    assert left is before, "put engines in place by monkeypatch"
 
 
 @pytest.fixture(autouse=True)
