@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 import subprocess
@@ -124,3 +125,16 @@ def test_two_on_one_project_wait_for_each_other(clip: Path, tmp_path: Path) -> N
         patient.remove(tmp_path / "b.mp4")
         assert first.wait() == 0
         assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_page_ends_well_when_it_is_stopped(tmp_path: Path, number: signal.Signals) -> None:
+    command = [sys.executable, "-m", "tam_edit", "ui", "--port", "0", "--folder", str(tmp_path), "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as page:
+        assert page.stdout is not None and page.stderr is not None
+        assert json.loads(page.stdout.readline())["address"].startswith("http://127.0.0.1:")
+        page.stderr.readline()  # the address for people: it serves from here on
+        page.send_signal(number)
+        out, err = page.communicate(timeout=60)
+    assert (page.returncode, out) == (0, ""), err
+    assert "Traceback" not in err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +75,9 @@ def ui(
     def say(words: str) -> None:
         click.echo(f"the page: {words}  (stop with Ctrl-C)", err=as_json)
 
-    serve(studio, listening, access, say, open_browser=browser and not as_json)
+    # To be stopped is how a page ends.
+    with contextlib.suppress(KeyboardInterrupt):
+        serve(studio, listening, access, say, open_browser=browser and not as_json)
 
 
 def _open(studio: Studio, clip: Path, folder: Path, overrides: dict[str, Any]) -> None:
