@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import pytest
+from av.video.frame import VideoFrame
 
 from tam_edit import Edit
+from tam_edit.media.probe import probe
 from tam_edit.media.settings import choose
 from tam_edit.pipelines.needs import least_bytes
 from tam_edit.workbench import Surroundings
@@ -35,3 +38,20 @@ def test_what_4k_needs_is_as_measured(output: str, least: float, most: float, tm
     assert least_bytes((96, 64), 12, settings) < 0.4e9
     lossless = choose(source, "out.mkv", lossless=True)
     assert least_bytes((3840, 2160), 12, lossless) < least_bytes((3840, 2160), 12, settings)
+
+
+def test_probing_holds_few_frames(tmp_path: Path) -> None:
+    """Ninety were held until Python looked for circles: a gigabyte in 4K."""
+    clip = scenes.write_clip(tmp_path / "a.mp4", frames=80)
+    gc.collect()
+    gc.disable()
+    held: list[int] = []
+    try:
+        probe(clip, digest="", on_picture=lambda *_: held.append(_frames_there()))
+    finally:
+        gc.enable()
+    assert len(held) == 80 and max(held) < 24
+
+
+def _frames_there() -> int:
+    return sum(isinstance(item, VideoFrame) for item in gc.get_objects())

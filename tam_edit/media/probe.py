@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ OnPicture = Callable[[int, NDArray[np.uint8]], None]
 # Containers whose header says how long the film is; elsewhere FFmpeg only guesses a duration from the bit rate.
 SAYS_DURATION = frozenset({"mov", "matroska", "avi", "flv", "asf"})
 CAPTIONS_LOOKED_FOR_FRAMES = 200
+CIRCLES = 8  # frames that may wait for being given back
 
 
 def probe(
@@ -88,6 +90,7 @@ class _Seen:
     read_error: str = ""
     end_s: Fraction = Fraction(0)
     packet_duration: int = 0
+    circles: int = 0
 
     def take(self, frame: VideoFrame) -> bool:
         """Count a frame in; False for one of another size, which cannot be part of the clip."""
@@ -111,7 +114,14 @@ class _Seen:
         self.interlaced += bool(frame.interlaced_frame)
         if not self.captions and index < CAPTIONS_LOOKED_FOR_FRAMES:
             self.captions = side_data(frame, "A53_CC") is not None
+            self.circles += 1
         return True
+
+    def let_go(self) -> None:
+        """Give back the frames whose side data was looked at: PyAV holds them in circles, in 4K a gigabyte of them."""
+        if self.circles >= CIRCLES:
+            gc.collect(1)
+            self.circles = 0
 
     def fail(self, error: Exception) -> None:
         if self.first is None:
@@ -176,6 +186,7 @@ def _read_all(container: InputContainer, stream: VideoStream, seen: _Seen, on_pi
                 seen.packet_duration = packet.duration
             try:
                 take(stream.decode(packet))
+                seen.let_go()
             except NO_MEMORY as error:
                 raise no_memory(seen.place) from error
             except av.error.FFmpegError as error:
