@@ -28,6 +28,8 @@ _BLUR = re.compile(r"blur(?::(\d+(?:\.\d+)?))?")
 
 @dataclass(frozen=True)
 class Colour:
+    """One colour, 0..255."""
+
     rgb: tuple[int, int, int]
 
 
@@ -40,7 +42,7 @@ class Blur:
 
 @dataclass(frozen=True)
 class Transparent:
-    pass
+    """Nothing: what is kept is cut out, with alpha."""
 
 
 @dataclass(frozen=True)

@@ -138,6 +138,7 @@ class SamSegmenting:
         return dict(self._loaded().embed(rgb).to_arrays())
 
     def answer(self, seen: Mapping[str, NDArray[Any]], prompt: Prompt) -> tuple[Candidate, ...]:
+        """Masks bool [H, W] for clicks on a picture that was seen, best first; a rough mask is redrawn."""
         from tam_edit.models import sam
 
         embedding = sam.Embedding.from_arrays(seen)

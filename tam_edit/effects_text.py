@@ -46,6 +46,7 @@ class EffectsReader(TreeReader):
         return found
 
     def effect(self, tree: Any, at: str) -> Effect:
+        """One effect, by what it says to do."""
         known = _COMMON | {"background", *_LOOK, *ALTERATIONS}
         does = self.mapping(tree, at, known, {"do"})["do"]
         if does not in DOES:

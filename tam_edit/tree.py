@@ -49,6 +49,7 @@ class TreeReader:
         self.origin = origin
 
     def mapping(self, tree: Any, at: str, known: set[str], needed: set[str]) -> dict[str, Any]:
+        """A JSON object with none but the known fields, and all that are needed."""
         if not isinstance(tree, dict):
             self.fail(at, f"{shown(tree)}: an object with {', '.join(sorted(known))} is needed")
         if isinstance(tree, Repeated):

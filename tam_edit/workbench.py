@@ -163,6 +163,7 @@ class Workbench:
         raise StoreError(f"the cache in {self.store.root} loses entries as fast as they are written: check the disk")
 
     def planned(self, command: str, work: Callable[[Context, Engines], object]) -> Report:
+        """What a run of this work would do; nothing is run, and no lock is held."""
         began = time.perf_counter()
         runner = self.runner(dry=True)
         engines = self.engines()
@@ -214,6 +215,7 @@ class Workbench:
         return [] if words is None else [words]
 
     def runner(self, *, dry: bool) -> Runner:
+        """A runner over this bench's store; dry: it plans."""
         around = self.surroundings
         return Runner(
             self.store,

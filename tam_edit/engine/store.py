@@ -47,6 +47,8 @@ class Record:
 
 @dataclass(frozen=True)
 class StoreSize:
+    """How much a store holds, or how much was dropped from it."""
+
     records: int
     blobs: int
     bytes: int
