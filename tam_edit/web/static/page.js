@@ -227,8 +227,15 @@ async function change(path, values) {
   try { took(await post(path, values)); show(); return true; } catch (error) { app.say(error.message, true); show(); return false; }
 }
 
+// Answers can overtake each other: one that left the server before what is shown already tells nothing new.
+function isOlder(state) {
+  if (!app.state) return false;
+  const [[boot, count], [mine, shown]] = [state, app.state].map((one) => one.revision.split("-"));
+  return boot === mine && Number(count) < Number(shown);
+}
+
 function took(state) {
-  if (!state) return;
+  if (!state || isOlder(state)) return;
   const first = !app.state || !app.state.project;
   const before = app.state;
   app.state = state;
