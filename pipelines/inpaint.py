@@ -16,6 +16,7 @@ from tam_edit.clip import FrameSpan
 from tam_edit.digest import digest_of
 from tam_edit.engine.stage import NOTHING, FrameSeries, Product, Stage, Unit, packed_product, record_digests
 from tam_edit.engine.store import Record
+from tam_edit.limits import give_back
 from tam_edit.masks import Mask
 from tam_edit.pipelines.blobs import BlobCache
 from tam_edit.pipelines.context import Context, Rgb
@@ -86,6 +87,7 @@ def inpaint(context: Context, mattes: Mattes, engine: FillerEngine) -> Fills:
     cache = BlobCache(context.runner.store, "frames")
     digests: dict[int, str | None] = {}
     records: dict[int, tuple[Record, int]] = {}
+    filler: Filler | None = None
     shots = [shot for shot in context.shots if any(mattes.has_hole(frame) for frame in shot.indices())]
     context.runner.stage(STAGE.name, sum(map(len, shots)))
     for shot in shots:
@@ -100,6 +102,10 @@ def inpaint(context: Context, mattes: Mattes, engine: FillerEngine) -> Fills:
             digests.update(record_digests(record, span))
             if record is not None:
                 records.update({frame: (record, place) for place, frame in enumerate(span.indices())})
+
+    if shots and not context.runner.dry:
+        filler = None
+        give_back()
 
     def load(frame: int) -> Patch:
         record, place = records[frame]

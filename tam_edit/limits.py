@@ -7,6 +7,7 @@ ways that cannot be caught. Measured on x86_64 (docs/reliability.md).
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from tam_edit.errors import EngineError
@@ -40,6 +41,14 @@ def memory_is_short(room_bytes: int = 64 << 20) -> bool:
     except MemoryError:
         return True
     return False
+
+
+def give_back() -> None:
+    """Return freed memory to the system, which the C library keeps for later: the next stage allocates otherwise."""
+    import ctypes
+
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # glibc's alone
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _limit_bytes() -> int | None:
