@@ -9,7 +9,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from tam_edit.errors import MaskEmpty, MaskSizeMismatch, PromptError
 
-LOGITS_SIDE = 256
 # A pixel that is certainly inside or outside, as SAM's own answers put it: about +-7 in logits.
 _CERTAIN = 1e-3
 

@@ -17,7 +17,7 @@ from tam_edit.models.checkpoint import load_strict, read_state
 from tam_edit.models.xmem.layers import BasicBlock, Bottleneck, Conv, Fusion, GatedUpdate, GroupResidual, Weights
 
 STRIDE = 16
-KEY, VALUE, HIDDEN = 64, 512, 64
+KEY, HIDDEN = 64, 64
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 # Objects that go through the decoder together: enough to fill the processor, few enough to bound its memory.
 _BATCH = 4

@@ -26,6 +26,7 @@ class Counted:
     """Counts the calls of a method while a test runs."""
 
     def __init__(self, patch: pytest.MonkeyPatch, owner: Any, name: str) -> None:
+        """owner: a class, or one object of it."""
         self.calls = 0
         former = getattr(owner, name)
 
@@ -66,7 +67,7 @@ def test_the_classic_engine_looks_ahead_too(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(segmentation, "_seen", type(segmentation._seen)())
     desk = Desk(classic_project(drawn_clip(tmp_path / "disc.mkv"), tmp_path / "disc.edit"))
     looks = Counted(monkeypatch, segmentation._Seen, "of")
-    decoded = Counted(monkeypatch, type(desk._clicks.reader), "picture")
+    decoded = Counted(monkeypatch, desk._clicks.reader, "picture")  # the film strip has a reader of its own
     try:
         desk.prepare(2)
         assert looks.calls == 1
