@@ -21,10 +21,9 @@ from tam_edit.masks import Mask
 from tam_edit.pipelines.blobs import BlobCache
 from tam_edit.pipelines.context import Context, Rgb
 from tam_edit.pipelines.matte import Mattes
+from tam_edit.pipelines.needs import filling_bytes
 
 STAGE = Stage("inpaint", 1)
-PICTURES_SHARE = 4
-"""One part of so many of the memory is for a filler's pictures; the rest is for decoding, motion and encoding."""
 _PLACE = struct.Struct("<II")
 
 
@@ -92,7 +91,9 @@ def inpaint(context: Context, mattes: Mattes, engine: FillerEngine) -> Fills:
     context.runner.stage(STAGE.name, sum(map(len, shots)))
     for shot in shots:
         read, read_mask = partial(_read, context, mattes, shot), partial(_read_mask, context, mattes, shot)
-        room = Room(context.memory_bytes // PICTURES_SHARE, context.runner.store.root)
+        # Half of what is left is for pictures: allocators waste some, and what is needed is an estimate.
+        left = context.memory_bytes - filling_bytes(context.source.size_wh, len(shot))
+        room = Room(max(left // 2, 0), context.runner.store.root)
         filler = engine.make(read, read_mask, len(shot), room)
         for chunk in FrameSpan(0, len(shot)).chunks(filler.chunk):
             span = FrameSpan(shot.start + chunk.start, shot.start + chunk.stop)

@@ -20,17 +20,23 @@ OTHERS_PICTURES = 8
 # Measured at 3840x2160 (docs/reliability.md); the figures grow with the number of pixels.
 
 
-def least_bytes(size_wh: tuple[int, int], frames: int, settings: EncodeSettings) -> int:
-    """What a removal with the classic engines takes at its peak, however little it may keep."""
+def filling_bytes(size_wh: tuple[int, int], frames: int = MOTION_FRAMES) -> int:
+    """What the classic filler takes at its peak with the fewest pictures in memory; frames: of the longest shot."""
     from tam_edit.models.classic.fill_scene import work_size
 
+    work_wh = work_size(size_wh)
+    motion = MOTION_BYTES * work_wh[0] * work_wh[1] * min(frames, MOTION_FRAMES)
+    return BASE_BYTES + FILLING_BYTES * size_wh[0] * size_wh[1] + motion
+
+
+def least_bytes(size_wh: tuple[int, int], frames: int, settings: EncodeSettings) -> int:
+    """What a removal with the classic engines takes at its peak, however little it may keep."""
     layout = layout_of(settings.pixel_format)
     chroma = {"yuv": 2 / (1 << layout.shift_x + layout.shift_y), "rgb": 2.0}.get(layout.family, 0.0)
     picture = (1 + chroma + layout.alpha) * (2 if layout.bits > 8 else 1)
     encoder = picture * ENCODER_PICTURES.get(settings.codec, OTHERS_PICTURES)
-    pixels, work_wh = size_wh[0] * size_wh[1], work_size(size_wh)
-    filling = FILLING_BYTES * pixels + MOTION_BYTES * work_wh[0] * work_wh[1] * min(frames, MOTION_FRAMES)
-    return BASE_BYTES + max(filling, round((STAGES_BYTES + encoder) * pixels))
+    encoding = BASE_BYTES + round((STAGES_BYTES + encoder) * size_wh[0] * size_wh[1])
+    return max(filling_bytes(size_wh, frames), encoding)
 
 
 def tell_need(context: Context, settings: EncodeSettings) -> None:
