@@ -155,6 +155,7 @@ def test_the_timeline_shows_cuts_states_trust_and_absence(watched: Watched, tmp_
         until(lambda: area(tab) > 1000, "still there before it is absent")
         tab.keyboard.press("PageDown")
         until(lambda: area(tab) == 0, "and gone after it")
+        watched.close()
 
 
 def test_a_long_run_shows_its_plan_and_what_was_reused(watched: Watched, tmp_path: Path) -> None:
@@ -213,6 +214,7 @@ def test_a_long_run_shows_its_plan_and_what_was_reused(watched: Watched, tmp_pat
         propagated = next(one for one in report["stages"] if one["name"] == "propagate")
         assert propagated["frames_run"] < 80 and propagated["frames_reused"] > 0
         tab.wait_for_selector(f"#reused >> text={propagated['frames_reused']} reused")
+        watched.close()
 
 
 def test_playing_by_keys(watched: Watched, drawn: Page) -> None:
