@@ -16,7 +16,7 @@ from tam_edit.clip import FrameSpan
 from tam_edit.digest import digest_of
 from tam_edit.engine.stage import NOTHING, FrameSeries, Product, Stage, Unit, packed_product, record_digests
 from tam_edit.engine.store import Record
-from tam_edit.limits import give_back
+from tam_edit.limits import give_back, large_pictures_apart
 from tam_edit.masks import Mask
 from tam_edit.pipelines.blobs import BlobCache
 from tam_edit.pipelines.context import Context, Rgb
@@ -86,10 +86,10 @@ def inpaint(context: Context, mattes: Mattes, engine: FillerEngine) -> Fills:
     cache = BlobCache(context.runner.store, "frames")
     digests: dict[int, str | None] = {}
     records: dict[int, tuple[Record, int]] = {}
-    filler: Filler | None = None
     shots = [shot for shot in context.shots if any(mattes.has_hole(frame) for frame in shot.indices())]
     context.runner.stage(STAGE.name, sum(map(len, shots)))
-    for shot in shots:
+
+    def fill(shot: FrameSpan) -> None:
         read, read_mask = partial(_read, context, mattes, shot), partial(_read_mask, context, mattes, shot)
         # Half of what is left is for pictures: allocators waste some, and what is needed is an estimate.
         left = context.memory_bytes - filling_bytes(context.source.size_wh, len(shot))
@@ -104,8 +104,10 @@ def inpaint(context: Context, mattes: Mattes, engine: FillerEngine) -> Fills:
             if record is not None:
                 records.update({frame: (record, place) for place, frame in enumerate(span.indices())})
 
+    with large_pictures_apart(context.source.size_wh):
+        for shot in shots:
+            fill(shot)
     if shots and not context.runner.dry:
-        filler = None
         give_back()
 
     def load(frame: int) -> Patch:

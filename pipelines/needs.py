@@ -10,10 +10,8 @@ BASE_BYTES = 330 << 20
 """Python, its libraries and what the stages remember of a short clip."""
 STAGES_BYTES = 31
 """For each pixel, what decoding and the stages before keep while a picture is encoded."""
-FILLING_BYTES = 80
+FILLING_BYTES = 96
 """For each pixel, what the classic filler needs with the fewest pictures in memory; tracking needs as much."""
-LONG_BYTES, LONG_FRAMES = 120, 110
-"""For each pixel, what a shot of so many frames takes beyond that: freed pictures that the allocator keeps."""
 MOTION_BYTES, MOTION_FRAMES = 27, 192
 """For each pixel at the size at which it measures motion, what it keeps of each frame, and of how many at most."""
 ENCODER_PICTURES = {"h264": 68, "hevc": 68, "vp9": 76, "av1": 25, "ffv1": 21}
@@ -28,8 +26,7 @@ def filling_bytes(size_wh: tuple[int, int], frames: int = MOTION_FRAMES) -> int:
 
     work_wh = work_size(size_wh)
     motion = MOTION_BYTES * work_wh[0] * work_wh[1] * min(frames, MOTION_FRAMES)
-    each = FILLING_BYTES + LONG_BYTES * min(frames, LONG_FRAMES) // LONG_FRAMES
-    return BASE_BYTES + each * size_wh[0] * size_wh[1] + motion
+    return BASE_BYTES + FILLING_BYTES * size_wh[0] * size_wh[1] + motion
 
 
 def least_bytes(size_wh: tuple[int, int], frames: int, settings: EncodeSettings) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 
 from tam_edit.errors import EngineError
 
@@ -18,6 +19,8 @@ EACH_CORE_BYTES = 220 << 20
 """What each further thread adds to it: the stacks and buffers of three copies of OpenBLAS."""
 WORK_BYTES = 700 << 20
 """What the smallest job takes on top, most of it for the stacks and heaps of decoders' and encoders' threads."""
+_LARGE_PIXELS = 4 << 20
+_MMAP_THRESHOLD, _HIGHEST_THRESHOLD = -3, 32 << 20  # of glibc's mallopt; it raises its own threshold as far as this
 
 
 def check_address_space() -> None:
@@ -45,10 +48,34 @@ def memory_is_short(room_bytes: int = 64 << 20) -> bool:
 
 def give_back() -> None:
     """Return freed memory to the system, which the C library keeps for later: the next stage allocates otherwise."""
+    _tell_allocator("malloc_trim", 0)
+
+
+@contextlib.contextmanager
+def large_pictures_apart(size_wh: tuple[int, int]) -> Iterator[None]:
+    """Meanwhile, arrays as large as a large picture have memory of their own, which goes back when they are freed.
+
+    The C library otherwise keeps arrays of up to 32 MB in one heap, and what lies between those freed keeps it from
+    shrinking: 110 frames of 4K took a gigabyte more than they used. Smaller pictures are left alone: there, networks
+    gain by finding their memory again.
+    """
+    pixels = size_wh[0] * size_wh[1]
+    if pixels < _LARGE_PIXELS:
+        yield
+        return
+    _tell_allocator("mallopt", _MMAP_THRESHOLD, _LARGE_PIXELS)
+    try:
+        yield
+    finally:
+        _tell_allocator("mallopt", _MMAP_THRESHOLD, _HIGHEST_THRESHOLD)
+
+
+def _tell_allocator(name: str, *numbers: int) -> None:
+    """Call what only glibc offers; elsewhere nothing happens."""
     import ctypes
 
-    with contextlib.suppress(OSError, AttributeError, TypeError):  # glibc's alone
-        ctypes.CDLL(None).malloc_trim(0)
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        getattr(ctypes.CDLL(None), name)(*numbers)
 
 
 def _limit_bytes() -> int | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from av.video.frame import VideoFrame
 
-from tam_edit import Edit
+from tam_edit import Edit, limits
 from tam_edit.media.probe import probe
 from tam_edit.media.settings import choose
 from tam_edit.pipelines.needs import least_bytes
@@ -55,3 +55,14 @@ def test_probing_holds_few_frames(tmp_path: Path) -> None:
 
 def _frames_there() -> int:
     return sum(isinstance(item, VideoFrame) for item in gc.get_objects())
+
+
+def test_arrays_of_large_pictures_have_memory_of_their_own_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[int] = []
+    monkeypatch.setattr(limits, "_tell_allocator", lambda name, which, threshold: told.append(threshold))
+    with limits.large_pictures_apart((854, 480)):
+        assert not told, "networks at usual sizes find their memory again"
+    with pytest.raises(ValueError, match="in between"), limits.large_pictures_apart((3840, 2160)):
+        assert told == [4 << 20]
+        raise ValueError("in between")
+    assert told == [4 << 20, 32 << 20]

@@ -50,7 +50,7 @@ def cases(full: bool) -> list[Case]:
         Case(f"{long:,} frames", (320, 180), long, engines="still"),
         Case("4K", (3840, 2160), 6),
         Case("4K, twice as long", (3840, 2160), 12),
-        Case("4K, --memory 2GB", (3840, 2160), LARGE_FULL if full else 12, memory_gb=2),
+        Case("4K, --memory 2GB", (3840, 2160), 110 if full else 12, memory_gb=2),
         *([Case("4K, as long", (3840, 2160), LARGE_FULL)] if full else []),
         Case("phone, upright by its rotation", (1920, 1080), 12, rate=30, turned=True),
         Case("120 frames a second", (640, 360), 120, rate=120),
