@@ -325,7 +325,3 @@ class Studio:
 def project_for(clip: Path, folder: Path) -> Path:
     """Where the page keeps the project of a clip: beside the work, called after the clip."""
     return folder / f"{clip.stem or 'clip'}.edit"
-
-
-def is_project(path: Path) -> bool:
-    return Project.is_one(path)
