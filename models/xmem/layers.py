@@ -8,20 +8,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tam_edit.models.onednn import Convolution
 from tam_edit.models.xmem.winograd import TILE, Winograd
 
 _BATCH_NORM_EPS = 1e-5
 # Winograd pays from so many channels and 4x4 tiles on; below, its larger weights cost more than it saves.
 _CHANNELS = 128
 LEAST_TILES = 64
-_FUSES = torch._C._has_mkldnn and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
 
 
 class Conv(nn.Module):
     """A convolution with its bias (and batch norm) folded in; padding keeps the size at stride 1.
 
-    On a CPU in float32, large 3x3 convolutions go through `Winograd`; others through oneDNN with weights laid out once
-    and the ReLU or addition after them fused, where this torch offers it.
+    On a CPU in float32, large 3x3 convolutions go through `Winograd`.
     """
 
     weight: Tensor
@@ -35,39 +34,24 @@ class Conv(nn.Module):
         self.register_buffer("bias", None if bias is None else bias.to(torch.float32))
         self._may_winograd = winograd and weight.shape[-1] == 3 and stride == 1 and min(weight.shape[:2]) >= _CHANNELS
         self._winograd: Winograd | None = None
-        self._laid_out: Tensor | None = None
+        self._direct: Convolution | None = None
 
     def forget(self) -> None:
         """Drop what was made of the weights for speed, before they move or change their precision."""
-        self._winograd = self._laid_out = None
+        self._winograd = self._direct = None
 
     def forward(self, x: Tensor, *, rectified: bool = False, add: Tensor | None = None, relu: bool = False) -> Tensor:
         """`rectified`: the input passes a ReLU first; `add` is added to the result; `relu`: then it passes a ReLU."""
-        if x.device.type == "cpu":
-            if self._may_winograd and x.dtype == torch.float32 and _tiles(x) >= LEAST_TILES:
-                if self._winograd is None:
-                    self._winograd = Winograd(self.weight)
-                return self._winograd(x, self.bias, rectified=rectified, add=add, relu=relu)
-            if _FUSES:
-                return self._fused(x.relu() if rectified else x, add, relu)
-        result = F.conv2d(x.relu() if rectified else x, self.weight, self.bias, self.stride, self.padding)
-        if add is not None:
-            result = result.add_(add)
-        return result.relu_() if relu else result
-
-    def _fused(self, x: Tensor, add: Tensor | None, relu: bool) -> Tensor:
-        stride, padding, dense = [self.stride] * 2, [self.padding] * 2, [1, 1]
-        ops = torch.ops.mkldnn
-        if self._laid_out is None:
-            self._laid_out = ops._reorder_convolution_weight(self.weight, padding, stride, dense, 1, list(x.shape))
-        common = (self._laid_out, self.bias, padding, stride, dense, 1)
-        result: Tensor
-        if add is None:
-            result = ops._convolution_pointwise(x, *common, "relu" if relu else "none", [], "")
-        else:
-            after = "relu" if relu else None
-            result = ops._convolution_pointwise.binary(x, add, *common, "add", 1.0, after, [], None)
-        return result
+        here = self._may_winograd and x.device.type == "cpu" and x.dtype == torch.float32
+        if here and _tiles(x) >= LEAST_TILES:
+            if self._winograd is None:
+                self._winograd = Winograd(self.weight, self.bias, x.shape)
+            return self._winograd(x, rectified=rectified, add=add, relu=relu)
+        if self._direct is None:
+            self._direct = Convolution(self.weight, self.bias, x.shape, stride=self.stride, padding=self.padding)
+        if rectified:
+            x = x.relu()
+        return self._direct(x, after="relu" if relu else "none") if add is None else self._direct.plus(x, add, relu=relu)
 
 
 class Weights:
