@@ -66,7 +66,7 @@ class Convolution:
 
     def add_to(self, total: Tensor, x: Tensor) -> None:
         """Add what the convolution makes of x to `total`, in place."""
-        if self._fused and total.dtype == self._weight.dtype:
+        if self._fused:
             fused = torch.ops.mkldnn._convolution_pointwise_.binary
             fused(total, x, self._weight, self.bias, *self._geometry, "add", 1.0, None, [], None)
         else:

@@ -52,7 +52,7 @@ ALLOWED_ARROWS = {
     ("tam_edit/cli/ui.py", "tam_edit.web.studio"): "the command that opens the page",
     ("tam_edit/cli/__init__.py", "tam_edit"): "the version",
 }
-TORCH_HOMES = ("models/xmem/", "models/e2fgvi/", "models/sam/", "models/checkpoint.py")
+TORCH_HOMES = ("models/xmem/", "models/e2fgvi/", "models/sam/", "models/checkpoint.py", "models/onednn.py")
 HEAVY = ("torch", "cv2", "av", "scipy")
 
 

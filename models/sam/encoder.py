@@ -15,54 +15,38 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tam_edit.models.onednn import After, Convolution
+
 # Bias of this many bytes at a time: one head of 4096 x 4096 tokens in float32.
 _BIAS_BYTES = 64 << 20
 # Rows of the picture that go through the MLP together: what is between its layers stays in the cache.
 _MLP_ROWS = 16
-# Padding, stride, dilation and groups of a convolution that is a linear layer.
-_PLAIN = ([0, 0], [1, 1], [1, 1], 1)
-_FUSES = torch._C._has_mkldnn and hasattr(torch.ops.mkldnn, "_convolution_pointwise_")
 
 
 class _Layer:
-    """A linear layer in the precision it runs in, with what may follow it in one pass.
-
-    On CPUs oneDNN's convolution is faster than the matrix product behind `F.linear`, its weights are laid out once, and
-    it applies GELU or adds to a given sum while a result is still in registers. PyTorch offers that only under a
-    private name (its own compiler's), so where the name is missing the plain functions do the same.
-    """
+    """A linear layer in the precision it runs in; on CPUs a 1x1 convolution, which is faster than `F.linear`."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         self.bias = bias
-        self._fused = _FUSES and weight.device.type == "cpu"
-        # As a convolution on CPUs: [out, in, 1, 1]; elsewhere [out, in].
-        self._weight = weight[:, :, None, None] if weight.device.type == "cpu" else weight
-        if self._fused:
-            usual = [1, weight.shape[1], _MLP_ROWS, 4 * _MLP_ROWS]
-            self._weight = torch.ops.mkldnn._reorder_convolution_weight(self._weight, *_PLAIN, usual)
+        self._dtype = weight.dtype
+        self._layer: Convolution | Tensor = weight  # [out, in]
+        if weight.device.type == "cpu":
+            usual = (1, weight.shape[1], _MLP_ROWS, 4 * _MLP_ROWS)
+            self._layer = Convolution(weight[:, :, None, None], bias, usual)
 
     def __call__(self, x: Tensor, *, gelu: bool = False) -> Tensor:
         """Map a picture of tokens [1, h, w, in] to [1, h, w, out] in the weights' precision, through GELU if asked."""
-        x = x.to(self._weight.dtype)
-        answer: Tensor
-        if self._fused:
-            fused = torch.ops.mkldnn._convolution_pointwise
-            after, how = ("gelu", "none") if gelu else ("none", "")  # "none": GELU by erf, not by tanh
-            answer = fused(x.permute(0, 3, 1, 2), self._weight, self.bias, *_PLAIN, after, [], how)
-            return answer.permute(0, 2, 3, 1)
-        if x.device.type == "cpu":
-            answer = F.conv2d(x.permute(0, 3, 1, 2), self._weight, self.bias).permute(0, 2, 3, 1)
-        else:
-            answer = F.linear(x, self._weight, self.bias)
+        x = x.to(self._dtype)
+        if isinstance(self._layer, Convolution):
+            after: After = "gelu" if gelu else "none"
+            return self._layer(x.permute(0, 3, 1, 2), after=after).permute(0, 2, 3, 1)
+        answer = F.linear(x, self._layer, self.bias)
         return F.gelu(answer) if gelu else answer
 
     def add_to(self, total: Tensor, x: Tensor) -> None:
         """Add what the layer makes of x [1, h, w, in] to `total` [1, h, w, out], in place."""
-        if self._fused and total.dtype == self._weight.dtype:
-            torch.ops.mkldnn._convolution_pointwise_.binary(
-                total.permute(0, 3, 1, 2), x.permute(0, 3, 1, 2), self._weight, self.bias, *_PLAIN,
-                "add", 1.0, None, [], None,
-            )  # fmt: skip
+        if isinstance(self._layer, Convolution) and total.dtype == x.dtype == self._dtype:
+            self._layer.add_to(total.permute(0, 3, 1, 2), x.permute(0, 3, 1, 2))
         else:
             total += self(x)
 

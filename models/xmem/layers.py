@@ -51,7 +51,9 @@ class Conv(nn.Module):
             self._direct = Convolution(self.weight, self.bias, x.shape, stride=self.stride, padding=self.padding)
         if rectified:
             x = x.relu()
-        return self._direct(x, after="relu" if relu else "none") if add is None else self._direct.plus(x, add, relu=relu)
+        if add is not None:
+            return self._direct.plus(x, add, relu=relu)
+        return self._direct(x, after="relu" if relu else "none")
 
 
 class Weights:

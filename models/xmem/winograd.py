@@ -2,8 +2,7 @@
 
 A tile of 4x4 outputs is computed from 6x6 inputs: both are transformed by small fixed matrices, and between them
 stand 36 matrix products in place of the sliding sum. Of the interpolation points in use, 0, 1, -1, 1/2, -2 lose the
-least precision: with sums over few channels at a time, 1.5 times the rounding error of a direct convolution, where
-the usual 0, +-1, +-2 lose five times it.
+least precision: two to three times the rounding error of a direct convolution, where the usual 0, +-1, +-2 lose more.
 
 The 36 products are one grouped 1x1 convolution, which oneDNN does a fifth faster than a batched matrix product. Its
 channels are the 36 places of a tile, each with all its channels, so tiles lie one after another: [tiles, 36, C].
@@ -26,7 +25,7 @@ _PLACES = _SIDE * _SIDE
 _POINTS = (Fraction(0), Fraction(1), Fraction(-1), Fraction(1, 2), Fraction(-2))
 # Tiles worked on at a time: enough for fast products, few enough for their transforms to stay in the processor's cache.
 _TILES = 216
-# Channels summed in one go. oneDNN adds them up one by one; sums of such sums are rounded less.
+# Channels summed in one go. oneDNN adds them up one by one; sums of such sums are rounded half as much with 1024.
 _SUMMED = 256
 # The place of points (1, 1) goes into every output once: what is added there is added to all.
 _ONCE = _SIDE + 1

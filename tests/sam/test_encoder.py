@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from tam_edit.models import onednn
 from tam_edit.models.sam import encoder as fast
 from tam_edit.models.sam.encoder import Encoder
 from tests.sam.support import small_encoder
@@ -52,7 +53,7 @@ def test_relative_positions_matter_here() -> None:
 
 def test_equals_the_package_without_fused_layers(monkeypatch: pytest.MonkeyPatch) -> None:
     """PyTorch may drop or rename what the fused layers stand on."""
-    monkeypatch.setattr(fast, "_FUSES", False)
+    monkeypatch.setattr(onednn, "FUSES", False)
     ours, theirs = compared()
     torch.testing.assert_close(ours, theirs, atol=2e-5, rtol=0)
 
