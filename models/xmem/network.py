@@ -182,9 +182,10 @@ class Network(nn.Module):
             # operation and comes again page by page, which takes as long as a third of the convolutions.
             for one in g8.split(1):
                 g4 = self.block4(_doubled(one).add_(skip4))
-                logits = self.prediction(g4, rectified=True)
-                if update:
-                    pooled.append(torch.cat([F.avg_pool2d(g4, 4), F.avg_pool2d(logits, 4)], 1))
+                smaller = F.avg_pool2d(g4, 4) if update else None
+                logits = self.prediction(g4.relu_())
+                if smaller is not None:
+                    pooled.append(torch.cat([smaller, F.avg_pool2d(logits, 4)], 1))
                 logits = F.interpolate(logits.float(), scale_factor=4, mode="bilinear", align_corners=False)
                 all_logits.append(logits[:, 0])
             if update:
