@@ -71,7 +71,8 @@ class Network(nn.Module):
         weights = Weights(state)
         self.key_encoder = KeyEncoder(weights)
         self.swift_key_encoder: KeyEncoder | None = None  # in bfloat16, where the rest is not
-        self.key_projection = weights.stacked("key_proj.key_proj", "key_proj.d_proj", "key_proj.e_proj")
+        self.key_projection = weights.stacked("key_proj.key_proj", "key_proj.e_proj")
+        self.shrinkage_projection = weights.one_plane("key_proj.d_proj")
 
         stem = weights.normed("value_encoder.conv1", "value_encoder.bn1", 2)
         self.stem_image = _inputs(stem, slice(0, 3), bias=True)
@@ -91,7 +92,7 @@ class Network(nn.Module):
         self.block8 = GroupResidual(weights, "decoder.up_16_8.out_conv")
         self.skip4 = weights.conv("decoder.up_8_4.skip_conv")
         self.block4 = GroupResidual(weights, "decoder.up_8_4.out_conv")
-        self.prediction = weights.conv("decoder.pred")
+        self.prediction = weights.one_plane("decoder.pred")
         self.update16 = weights.conv("decoder.hidden_update.g16_conv")
         self.update8 = weights.conv("decoder.hidden_update.g8_conv")
         self.update4 = weights.conv("decoder.hidden_update.g4_conv")
@@ -138,9 +139,10 @@ class Network(nn.Module):
         """[1, 3, H, W], normalised, H and W multiples of 16 -> features of a frame in which to find so many objects."""
         encoder = self.key_encoder if self.swift_key_encoder is None or objects > 1 else self.swift_key_encoder
         f4, f8, f16 = (self._cast(scale) for scale in encoder(image))
-        projected = self.key_projection(f16)[0].float().flatten(1).T.contiguous()  # [HW/256, 64 + 1 + 64]
-        key, shrinkage, selection = projected.split([KEY, 1, KEY], 1)
-        return Features(f16, f8, f4, key.contiguous(), shrinkage[:, 0] ** 2 + 1, torch.sigmoid(selection))
+        projected = self.key_projection(f16)[0].float().flatten(1).T.contiguous()  # [HW/256, 64 + 64]
+        key, selection = projected.split(KEY, 1)
+        shrinkage = self.shrinkage_projection(f16).float().flatten() ** 2 + 1
+        return Features(f16, f8, f4, key.contiguous(), shrinkage, torch.sigmoid(selection))
 
     def encode_value(
         self, image: Tensor, features: Features, masks: Tensor, hidden: Tensor | None
