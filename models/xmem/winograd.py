@@ -1,8 +1,9 @@
-"""3x3 convolutions with a quarter of the multiplications, as exact in float32 as direct ones (Lavin and Gray, 2016).
+"""3x3 convolutions with a quarter of the multiplications, nearly as exact in float32 (Lavin and Gray, 2016).
 
 A tile of 4x4 outputs is computed from 6x6 inputs: both are transformed by small fixed matrices, and between them
 stand 36 matrix products in place of the sliding sum. Of the interpolation points in use, 0, 1, -1, 1/2, -2 lose the
-least precision: two to three times the rounding error of a direct convolution, where the usual 0, +-1, +-2 lose more.
+least precision: two or three times the rounding error of a direct convolution, where the usual 0, +-1, +-2 lose four
+times it.
 
 The 36 products are one grouped 1x1 convolution, which oneDNN does a fifth faster than a batched matrix product. Its
 channels are the 36 places of a tile, each with all its channels, so tiles lie one after another: [tiles, 36, C].
