@@ -34,31 +34,46 @@ class XMemTrust:
 def assess(probability: Tensor, own: Tensor, index: int) -> XMemTrust:
     """Trust in plane `index` of probability [1 + K, H, W]; own [H, W] is the affinity that falls on the object."""
     plane = probability[index]
-    mask = probability.argmax(0) == index
+    mask = _won(probability, index)
     if not mask.any():
         highest = float(plane.max())
         return XMemTrust(_unit(1 - 2 * highest), _unit(1 - float(_entropy(plane).max())), _unit(1 - float(own.max())))
-    others = torch.cat([probability[:index], probability[index + 1 :]]).amax(0)
-    band = _band(mask)
-    decided = float(1 - _entropy(plane[band]).mean()) if band.any() else 1.0
-    return XMemTrust(_unit(float((plane - others)[mask].mean())), _unit(decided), _unit(float(own[mask].mean())))
+    inside = probability[:, mask]  # [1 + K, pixels]
+    others = torch.cat([inside[:index], inside[index + 1 :]]).amax(0)
+    undecided = _entropy(_beside_contour(plane, mask))
+    decided = float(1 - undecided.mean()) if len(undecided) else 1.0
+    return XMemTrust(_unit(float((inside[index] - others).mean())), _unit(decided), _unit(float(own[mask].mean())))
 
 
 def probe_points(
     probability: Tensor, own: Tensor, index: int, count: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Up to `count` points (x, y) where the affinity is surest inside the object, and as many just outside it."""
-    mask = probability.argmax(0).cpu().numpy() == index
+    mask = _won(probability, index).cpu().numpy()
     return surest_points(mask, probability[index].float().cpu().numpy(), own.float().cpu().numpy(), count)
 
 
-def _band(mask: Tensor) -> Tensor:
+def _won(probability: Tensor, index: int) -> Tensor:
+    """Where plane `index`, an object's, is the highest, bool [H, W]; as argmax, which takes fifty times as long."""
+    plane = probability[index]
+    mask = plane > probability[:index].amax(0)
+    return mask & (plane >= probability[index + 1 :].amax(0)) if index + 1 < len(probability) else mask
+
+
+def _beside_contour(plane: Tensor, mask: Tensor) -> Tensor:
+    """The values of a plane in a band around the contour of a mask that is not empty: [pixels]."""
     radius = max(2, round(min(mask.shape) * _BAND))
-    plane = mask[None, None].float()
-    size = 2 * radius + 1
-    grown = F.max_pool2d(plane, size, 1, radius)
-    shrunk = -F.max_pool2d(-plane, size, 1, radius)
-    return (grown - shrunk)[0, 0] > 0
+    rows, columns = (_span(mask.any(axis), radius) for axis in (1, 0))
+    share = mask[rows, columns][None].float()  # of the pixels around each that lie inside
+    for size, padding in (((2 * radius + 1, 1), (radius, 0)), ((1, 2 * radius + 1), (0, radius))):
+        share = F.avg_pool2d(share, size, 1, padding, count_include_pad=False)
+    return plane[rows, columns][((share > 0) & (share < 1))[0]]
+
+
+def _span(occupied: Tensor, margin: int) -> slice:
+    """From the first to the last of the occupied places, and a margin."""
+    places = occupied.nonzero()
+    return slice(max(0, int(places[0]) - margin), int(places[-1]) + 1 + margin)
 
 
 def _entropy(plane: Tensor) -> Tensor:
