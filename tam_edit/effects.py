@@ -250,6 +250,15 @@ def located(effect: Effect, folder: Path) -> Effect:
     return with_files(effect, lambda name: str(folder / name))
 
 
+def files_of(effect: Effect) -> tuple[str, ...]:
+    """The files that an effect names."""
+    if isinstance(effect, Replace) and isinstance(effect.background, str) and names_a_file(effect.background):
+        return (effect.background,)
+    if isinstance(effect, Alter) and isinstance(effect.how, Pictured):
+        return (effect.how.path,)
+    return ()
+
+
 def with_files(effect: Effect, rename: Callable[[str], str]) -> Effect:
     """The effect with the files that it names under other names."""
     if isinstance(effect, Replace) and isinstance(effect.background, str) and names_a_file(effect.background):

@@ -34,6 +34,8 @@ def write_export(bench: Workbench, format: str, output: Path, objects: tuple[str
     if format not in EXPORTS:
         raise UsageError(f"no export format {format!r}: there are {', '.join(EXPORTS)}")
 
+    bench.check_overwrites(output)
+
     def work(context: Context, engines: Engines) -> None:
         from tam_edit.pipelines.export import export
         from tam_edit.pipelines.matte import mattes

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tam_edit.effects import Effect, EffectMistake, located, settled
+from tam_edit.effects import Effect, EffectMistake, files_of, located, settled
 from tam_edit.engine.report import Report
 from tam_edit.errors import PromptError, UsageError
+from tam_edit.project import Project
 from tam_edit.workbench import Workbench
 
 if TYPE_CHECKING:
@@ -32,14 +33,26 @@ def write_effects(
     bench: Workbench, command: str, effects: Sequence[Effect], output: Path, options: OutputOptions
 ) -> Report:
     """Write the clip under effects, in one pass; returns the run's report."""
+    from tam_edit.media.picture_output import picture_folder
     from tam_edit.media.placing import check_destination
     from tam_edit.pipelines.effects import check
 
     check_destination(output, bench.source_path())
     check(effects)
     check_objects(command, effects, bench.script.names)
+    bench.check_overwrites(picture_folder(output), _read_by(effects))
     bench.run(command, _work(bench, effects, output, options, write=True), outputs=(str(output),))
     return bench.last_report()
+
+
+def _read_by(effects: Sequence[Effect]) -> Iterator[Path]:
+    """The files that effects show: what is overwritten while it is read, or after it, cannot be made again."""
+    for path in map(Path, (name for effect in effects for name in files_of(effect))):
+        if Project.is_one(path):
+            other = Project(path)
+            yield other.source_path(other.script())
+        else:
+            yield path
 
 
 def check_objects(command: str, effects: Sequence[Effect], names: Sequence[str]) -> None:

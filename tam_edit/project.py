@@ -16,6 +16,7 @@ from tam_edit.errors import OutputUnwritable, ProjectBusy, ScriptError, SourceMi
 from tam_edit.script import EditScript, ScriptSource
 
 SCRIPT_NAME = "edit.json"
+HISTORY_NAME = ".history.json"
 MOST_STEPS_BACK = 200
 MOST_REPORTS = 200
 
@@ -72,6 +73,13 @@ class Project:
             )
         return path
 
+    def owns(self, place: Path) -> bool:
+        """Whether a file of this name would lie over the project's script and history, or among what it keeps."""
+        folder, real = Path(os.path.realpath(self.folder)), Path(os.path.realpath(place))
+        if real in (folder, *(folder / name for name in (SCRIPT_NAME, HISTORY_NAME, ".run.lock", ".script.lock"))):
+            return True
+        return any(real.is_relative_to(os.path.realpath(folder / name)) for name in ("cache", "reports"))
+
     def relative(self, path: Path) -> str:
         """A path as the script keeps it: relative, so that folder and clip can move together."""
         try:
@@ -120,7 +128,7 @@ class Project:
 
     @property
     def _steps_path(self) -> Path:
-        return self.folder / ".history.json"
+        return self.folder / HISTORY_NAME
 
     def _steps(self) -> dict[str, list[Any]]:
         try:

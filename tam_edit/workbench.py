@@ -7,7 +7,7 @@ import dataclasses
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tam_edit.engine.report import Report, peak_rss_bytes
 from tam_edit.engine.runner import Runner, Silent, Watcher
 from tam_edit.engine.store import DEFAULT_LIMIT_BYTES, EntryLost, Store
-from tam_edit.errors import Cancelled, SourceChanged, StoreError, TamEditError, UsageError
+from tam_edit.errors import Cancelled, OutputIsSource, SourceChanged, StoreError, TamEditError, UsageError
 from tam_edit.project import Project
 from tam_edit.script import EditScript
 from tam_edit.settings import Settings
@@ -241,6 +241,22 @@ class Workbench:
         if self.project is not None:
             return self.project.source_path(script)
         return Path(script.source.path)
+
+    def check_overwrites(self, place: Path, reads: Iterable[Path] = ()) -> None:
+        """Refuse a place where a result would lie over the project's own files or over what it is made from.
+
+        reads: files, or folders of pictures. Raises OutputIsSource.
+        """
+        from tam_edit.media.placing import is_same_file
+
+        if self.project is not None and self.project.owns(place):
+            raise OutputIsSource(f"{place}: belongs to the project {self.project.folder}; write elsewhere")
+        real = Path(os.path.realpath(place))
+        for path in reads:
+            read = Path(os.path.realpath(path))
+            # A folder of pictures is replaced as a whole, and read as a whole.
+            if is_same_file(place, path) or real.is_relative_to(read) or read.is_relative_to(real):
+                raise OutputIsSource(f"{place}: the result is made from it ({path}); write under another name")
 
     def with_project(self, what: str) -> Project:
         if self.project is None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 
 from tam_edit import Edit, errors
 from tam_edit.clip import FrameSpan
+from tam_edit.effects import Pictured
 from tam_edit.engine.report import frames_run
 from tam_edit.making import OutputOptions
 from tam_edit.pipelines.matte import soft_edge
@@ -329,6 +332,33 @@ def test_errors_say_what_and_leave_nothing(
         command(edit, tmp_path)  # type: ignore[operator]
     assert (tmp_path / "ball.edit" / "edit.json").read_bytes() == script
     assert [path.name for path in tmp_path.iterdir()] == ["ball.edit"]
+
+
+def test_no_result_lies_over_what_it_is_made_from(ball_clip: Path, cut_clip: Path, tmp_path: Path) -> None:
+    edit = marked(ball_clip, tmp_path / "ball.edit")
+    place, beach, frames = tmp_path / "ball.edit", tmp_path / "beach.mp4", tmp_path / "frames"
+    shutil.copy(cut_clip, beach)
+    edit.export("png", frames)
+    other = marked(beach, tmp_path / "other.edit").project
+    assert other is not None
+    edit.track()
+    before = {path: path.read_bytes() for path in (place / "edit.json", beach, frames / "00000.png")}
+    owned = (place, place / "cache" / "a.mp4", place / "reports" / "%05d.png")
+    attempts: list[Callable[[], object]] = [
+        lambda: edit.export("coco", place / "edit.json"),
+        lambda: edit.export("coco", place / ".history.json"),
+        lambda: edit.replace(beach, background=beach),
+        lambda: edit.replace(beach, background=other.folder),
+        lambda: edit.replace(frames, background=frames),
+        lambda: edit.alter(frames / "%05d.png", Pictured(str(frames / "00000.png"))),
+        *(functools.partial(edit.remove, path) for path in owned),
+    ]
+    for attempt in attempts:
+        with pytest.raises(errors.OutputIsSource, match=r"belongs to the project|made from it"):
+            attempt()
+    assert {path: path.read_bytes() for path in before} == before
+    edit.remove(place / "result.mp4")
+    assert (place / "result.mp4").exists(), "beside the project's own files there is room for results"
 
 
 def test_the_source_is_watched(ball_clip: Path, tmp_path: Path) -> None:

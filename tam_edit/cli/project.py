@@ -123,6 +123,10 @@ def mark(edit: Path, name: str, preview: Path | None, as_json: bool, **options: 
     """Say where an object is on a frame; on a tracked frame this is a correction."""
     saying = running.saying(options)
     session = running.open_edit(edit, as_json, options)
+    if preview is not None:
+        drawn = (saying.mask, *saying.scribbles, *saying.negative_scribbles)
+        pictures = [path for path in drawn if isinstance(path, Path)]
+        session.bench.check_overwrites(preview, [session.bench.source_path(), *pictures])
     mask = session.say(name, saying)
     report = session.report
     from tam_edit.masks import box_of

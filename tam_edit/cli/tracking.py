@@ -50,6 +50,8 @@ def review(
 ) -> None:
     """List the frames to look at, worst trust first, one for each stretch of trouble."""
     session = running.open_edit(edit, as_json, options)
+    if sheet is not None:
+        session.bench.check_overwrites(sheet, [session.bench.source_path()])
     found = session.review(limit, threshold)
     outputs = []
     if sheet is not None and found:
