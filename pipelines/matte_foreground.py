@@ -32,10 +32,14 @@ class Pictures(Protocol):
 
 @dataclass(frozen=True)
 class Cutouts:
-    """What mattes keep of a clip, for formats with straight alpha."""
+    """What mattes keep of a clip, for formats with straight alpha.
+
+    elsewhere: the alpha of frames that they say nothing of.
+    """
 
     pictures: Pictures
     mattes: Mattes
+    elsewhere: float = 0.0
 
     def rgb(self, frame: int) -> Rgb:
         """Colours, uint8 [H, W, 3]: the object's own under its soft edge."""
@@ -47,7 +51,8 @@ class Cutouts:
         if self.mattes.has_hole(frame):
             return self.mattes.series.load(frame).full()
         height, width = self.pictures.rgb(frame).shape[:2]
-        return np.zeros((height, width), np.float32)
+        silent = frame not in self.mattes.series.digests
+        return np.full((height, width), self.elsewhere if silent else 0.0, np.float32)
 
 
 def foreground_reads(frames: Iterable[int]) -> dict[str, dict[int, str | None]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,8 @@ from tam_edit.workbench import Workbench
 if TYPE_CHECKING:
     from tam_edit.pipelines.context import Context
     from tam_edit.pipelines.engines import Engines
+    from tam_edit.pipelines.matte import Mattes
+    from tam_edit.pipelines.propagate import Tubes
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,19 @@ class Imported:
     warnings: tuple[str, ...]
 
 
-def write_export(bench: Workbench, format: str, output: Path, objects: tuple[str, ...] | None) -> Report:
-    """Track what is not tracked yet and write the masks, or what they cut out; returns the run's report."""
+def write_export(
+    bench: Workbench,
+    format: str,
+    output: Path,
+    choice: Choice,
+    *,
+    command: str = "export",
+    notes: Sequence[str] = (),
+) -> Report:
+    """Track what is not tracked yet and write the masks, or what they cut out; returns the run's report.
+
+    choice: invert is for formats that cut out. command, notes: what the report calls it and says besides.
+    """
     from tam_edit.pipelines.export import EXPORTS
 
     if format not in EXPORTS:
@@ -38,23 +51,36 @@ def write_export(bench: Workbench, format: str, output: Path, objects: tuple[str
 
     def work(context: Context, engines: Engines) -> None:
         from tam_edit.pipelines.export import export
-        from tam_edit.pipelines.matte import mattes
         from tam_edit.pipelines.matte_foreground import Cutouts
-        from tam_edit.pipelines.recipes import mask_tube, matte_settings, tubes
+        from tam_edit.pipelines.recipes import mask_tube
 
-        script = bench.effective
-        found = tubes(context, script, engines)
-        soft = mattes(context, found, matte_settings(context, script, Choice(objects), grown=False))
-        cut = Cutouts(context, soft)
-        tube = mask_tube(context, found, script.names)
-        result = export(format, tube, cut.rgb, context.source, output, cut.alpha, objects)
+        for words in notes:
+            context.runner.ledger.warn(words)
+        found, soft = _kept(bench, context, engines, choice)
+        cut = Cutouts(context, soft, elsewhere=1.0 if choice.invert else 0.0)
+        tube = mask_tube(context, found, bench.effective.names)
+        result = export(format, tube, cut.rgb, context.source, output, cut.alpha, choice.objects)
         for words in result.warnings:
             context.runner.ledger.warn(words)
         written.extend(str(path) for path in result.paths)
 
     written: list[str] = []
-    bench.run("export", work, outputs=written)
+    bench.run(command, work, outputs=written)
     return bench.last_report()
+
+
+def plan_cut_out(bench: Workbench, choice: Choice) -> Report:
+    """What cutting objects out would run, up to the writing; nothing is run."""
+    return bench.planned("replace", lambda context, engines: _kept(bench, context, engines, choice))
+
+
+def _kept(bench: Workbench, context: Context, engines: Engines, choice: Choice) -> tuple[Tubes, Mattes]:
+    """The masks, and the soft edge of what is kept."""
+    from tam_edit.pipelines.matte import mattes
+    from tam_edit.pipelines.recipes import matte_settings, tubes
+
+    found = tubes(context, bench.effective, engines)
+    return found, mattes(context, found, matte_settings(context, bench.effective, choice, grown=False))
 
 
 def read_masks(bench: Workbench, source: ClipSource, format: str, path: Path) -> Imported:

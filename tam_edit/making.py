@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tam_edit.effects import Effect, EffectMistake, files_of, located, settled
+from tam_edit.effects import Effect, EffectMistake, Look, files_of, located, settled
 from tam_edit.engine.report import Report
 from tam_edit.errors import PromptError, UsageError
 from tam_edit.project import Project
@@ -153,3 +153,13 @@ def transparent_format(output: Path) -> str:
     if output.suffix.lower() not in formats:
         raise UsageError(f"{output}: transparency needs a name ending in .webm or .mov, or a folder (for PNGs)")
     return formats[output.suffix.lower()]
+
+
+def cut_out_notes(look: Look, options: OutputOptions) -> list[str]:
+    """What was asked for and says nothing where a cut-out is written."""
+    notes = []
+    if look != Look():
+        notes.append("a transparent background has no look: what was said of fit, time, colour or grain is not used")
+    if options != OutputOptions():
+        notes.append("a cut-out is stored as its name's ending says: --lossless, --codec and --crf are not used")
+    return notes

@@ -27,9 +27,10 @@ from tam_edit.effects_text import tree_of_effect
 from tam_edit.engine.report import Report
 from tam_edit.engine.store import Store
 from tam_edit.errors import PromptError, UsageError
-from tam_edit.exchange import Imported, read_masks, write_export
+from tam_edit.exchange import Imported, plan_cut_out, read_masks, write_export
 from tam_edit.making import (
     OutputOptions,
+    cut_out_notes,
     effects_clip,
     plan_effects,
     script_effects,
@@ -321,7 +322,9 @@ class Edit:
         background: what the contract calls BG, or a moviepy clip. look: how it lies there.
         """
         if _is_transparent(background):
-            return self.export(transparent_format(Path(output)), output, objects=objects)
+            place, choice = Path(output), Choice(_names(objects), invert)
+            notes = cut_out_notes(look or Look(), options or OutputOptions())
+            return write_export(self.bench, transparent_format(place), place, choice, command="replace", notes=notes)
         effect = Replace(_background(background), Choice(_names(objects), invert), look or Look())
         return write_effects(self.bench, "replace", [effect], Path(output), options or OutputOptions())
 
@@ -386,6 +389,8 @@ class Edit:
             chosen = script_effects(self.bench) if effects is None else effects
         elif command == "remove":
             chosen = [Remove(choice)]
+        elif command == "replace" and background is not None and _is_transparent(background):
+            return plan_cut_out(self.bench, choice)
         elif command == "replace":
             chosen = [Replace("#00ff00" if background is None else _background(background), choice, look or Look())]
         elif command == "alter":
@@ -415,7 +420,7 @@ class Edit:
         objects: Sequence[str] | None = None,
     ) -> Report:
         """Write the masks, or what they cut out, in another program's format (see pipelines.export.EXPORTS)."""
-        return write_export(self.bench, format, Path(output), _names(objects))
+        return write_export(self.bench, format, Path(output), Choice(_names(objects)))
 
     def ingest(self, format: str, path: str | Path) -> Imported:
         """Take masks in another program's format in as keyframes.

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -87,6 +88,22 @@ def test_one_shot_by_every_kind_of_prompt(call: Call, ball_clip: Path, tmp_path:
     assert status == 0, err
     with Image.open(sorted((tmp_path / "cut-out").glob("*.png"))[0]) as picture:
         assert picture.mode == "RGBA" and picture.getpixel(centre(0))[3] == 255  # type: ignore[index]
+
+
+def test_a_cut_out_of_everything_but_the_object(call: Call, cut_clip: Path, tmp_path: Path) -> None:
+    folder, options = tmp_path / "ball.edit", ("--background", "transparent", "--invert")
+    assert call("new", cut_clip, folder)[0] == 0
+    assert call("mark", folder, "--object", "ball", "--frame", 30, "--point={},{}".format(*centre(30)))[0] == 0
+    status, out, err = call("plan", folder, "replace", *options)
+    assert status == 0 and "matte" in out, err
+    status, out, err = call("replace", folder, "-o", tmp_path / "rest", *options, "--crf", 9, "--fit", "tile", "--json")
+    report = json.loads(out)
+    assert status == 0 and report["command"] == "replace", err
+    assert "has no look" in report["warnings"][0] and "--crf are not used" in report["warnings"][1]
+    for frame, inside in ((30, 0), (0, 255)):  # the first shot has no mark: all of it is kept
+        with Image.open(tmp_path / "rest" / f"{frame:05d}.png") as picture:
+            alpha = np.asarray(picture)[..., 3]
+        assert alpha[centre(frame)[::-1]] == inside and alpha[0, 0] == 255
 
 
 def test_masks_go_out_and_come_back(call: Call, project: Path, ball_clip: Path, tmp_path: Path) -> None:
