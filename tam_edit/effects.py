@@ -19,6 +19,7 @@ MATCHES = ("none", "background", "foreground")
 FOLLOWS = ("none", "camera")
 MOST_EFFECTS = 64
 USUAL_BLOCKS = 8
+NONE_NAMED = "no object is named: leave it out to mean all of them"
 
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 _BLUR = re.compile(r"blur(:.*)?")
@@ -188,6 +189,8 @@ def settled(effects: Sequence[Effect], names: Sequence[str]) -> tuple[Effect, ..
         if isinstance(effect, Remove) and not removing:
             raise EffectMistake(index, "", "removes after something was replaced or altered: put removals first")
         removing = isinstance(effect, Remove)
+        if effect.choice.objects == ():
+            raise EffectMistake(index, "objects", NONE_NAMED)
         for place, name in enumerate(effect.choice.objects or ()):
             if name not in names:
                 there = ", ".join(repr(known) for known in names) or "none yet"

@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from tam_edit.effects import (
+    NONE_NAMED,
     Alter,
     Alteration,
     Blurred,
@@ -69,7 +70,7 @@ class EffectsReader(TreeReader):
             listed = self.list(objects, f"{at}.objects")
             objects = tuple(self.text(name, f"{at}.objects[{index}]") for index, name in enumerate(listed))
             if not objects:
-                self.fail(f"{at}.objects", "no object is named: leave it out to mean all of them")
+                self.fail(f"{at}.objects", NONE_NAMED)
         return Choice(objects, self.flag(given.get("invert", False), f"{at}.invert"))
 
     def look(self, given: dict[str, Any], at: str) -> Look:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tam_edit.clip import ClipSource
-from tam_edit.effects import Choice
+from tam_edit.effects import NONE_NAMED, Choice
 from tam_edit.engine.report import Report
-from tam_edit.errors import UsageError
+from tam_edit.errors import PromptError, UsageError
 from tam_edit.script import EditScript, Prompt, StoredMask
 from tam_edit.workbench import Workbench
 
@@ -47,6 +47,8 @@ def write_export(
     if format not in EXPORTS:
         raise UsageError(f"no export format {format!r}: there are {', '.join(EXPORTS)}")
 
+    if choice.objects == ():
+        raise PromptError(NONE_NAMED)
     bench.check_overwrites(output)
 
     def work(context: Context, engines: Engines) -> None:

@@ -38,6 +38,8 @@ def check_destination(destination: str | Path, source_path: str | Path | None) -
         and place.resolve().is_relative_to(Path(source_path).resolve())
     ):
         raise OutputIsSource(f"{place}: lies in the folder of the clip's pictures; write the result elsewhere")
+    if is_same_file(place, "."):  # an empty name means it, too
+        raise OutputUnwritable("the folder that you are in would be replaced as a whole; name a file or a new folder")
     folder = place.parent
     try:
         mode = place.stat().st_mode
