@@ -23,6 +23,11 @@ CHUNK = 16
 FAINT = 26
 """Soft alpha, of 255, from which on a pixel shows so much of an object that removal takes it along."""
 
+NOWHERE = (
+    "what was chosen has no pixel on any frame, so nothing is done for it: see what is marked (tam-edit status), and "
+    "whether it is shrunk away (--erode)"
+)
+
 
 @dataclass(frozen=True)
 class MatteSettings:
@@ -99,6 +104,9 @@ def mattes(context: Context, tubes: Tubes, settings: MatteSettings) -> Mattes:
         record, place = records[frame]
         return Matte.of(unpack_planes(cache.frames(record)[place])[0].astype(np.float32) / np.float32(255))
 
+    # A result on which nothing was done must not pass for one.
+    if boxes.keys() == digests.keys() and not any(boxes.values()):
+        context.runner.ledger.warn(NOWHERE)
     return Mattes(FrameSeries(digests, load), boxes)
 
 

@@ -15,7 +15,7 @@ from tam_edit.clip import FrameSpan
 from tam_edit.effects import Pictured
 from tam_edit.engine.report import frames_run
 from tam_edit.making import OutputOptions
-from tam_edit.pipelines.matte import soft_edge
+from tam_edit.pipelines.matte import NOWHERE, soft_edge
 from tests.scenes import BLUE, RED, SIZE_WH, centre, picture, truth, write_clip
 from tests.support import frames_of, ran
 
@@ -359,6 +359,18 @@ def test_no_result_lies_over_what_it_is_made_from(ball_clip: Path, cut_clip: Pat
     assert {path: path.read_bytes() for path in before} == before
     edit.remove(place / "result.mp4")
     assert (place / "result.mp4").exists(), "beside the project's own files there is room for results"
+
+
+def test_nothing_done_is_said(ball_clip: Path, tmp_path: Path) -> None:
+    edit = marked(ball_clip, tmp_path / "ball.edit")
+    assert NOWHERE not in edit.remove(tmp_path / "a.mp4").warnings
+    edit.override(erode_px=500)
+    assert NOWHERE in edit.remove(tmp_path / "b.mp4").warnings
+    assert NOWHERE in edit.plan("remove").warnings, "known beforehand once the masks are there"
+    other = Edit.create(ball_clip, tmp_path / "other.edit")
+    other.mark("ball", absent=True)
+    assert NOWHERE not in other.plan("remove").warnings, "not yet known"
+    assert NOWHERE in other.export("matte", tmp_path / "c.mkv").warnings
 
 
 def test_the_source_is_watched(ball_clip: Path, tmp_path: Path) -> None:
