@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tam_edit.clip import MATRIX_BT601, MATRIX_BT709, ClipSource, ColourTags
 from tam_edit.errors import OutputError
+from tam_edit.media import matroska
 
 Rgb = NDArray[np.uint8]
 Alpha = NDArray[np.float32]
@@ -146,8 +147,9 @@ def _write(
         coder.width, coder.height = source.size_wh
         coder.pix_fmt = pixel_format
         coder.time_base = stream.time_base = source.time_base
-        aspect = source.sample_aspect
-        coder.sample_aspect_ratio = 1 / aspect if source.orientation.swaps_sides else aspect
+        aspect = 1 / source.sample_aspect if source.orientation.swaps_sides else source.sample_aspect
+        coder.sample_aspect_ratio = aspect
+        room = path.suffix.lower() in (".mkv", ".webm") and matroska.leave_room(stream, aspect)
         coder.colorspace, coder.color_range = matrix, colour_range
         coder.color_primaries, coder.color_trc = source.colour.primaries, source.colour.transfer
         durations = {stamp: source.duration_pts(index) for index, stamp in enumerate(source.pts)}
@@ -164,6 +166,8 @@ def _write(
             raise OutputError(f"{written} of {source.frames} frames were given: the result would not be whole")
         for packet in coder.encode(None):
             _mux(output, stream, packet, source, durations)
+    if room:
+        matroska.write_aspect(path, source.size_wh, aspect)
 
 
 def _mux(output: Any, stream: Any, packet: Any, source: ClipSource, durations: dict[int, int]) -> None:

@@ -20,10 +20,11 @@ from av.video.stream import VideoStream
 
 from tam_edit.clip import ClipSource
 from tam_edit.errors import OutputError, OutputUnwritable, StoreError
+from tam_edit.media import matroska
 from tam_edit.media.opening import describe, open_source
 from tam_edit.media.picture_output import picture_folder, write_files
 from tam_edit.media.placing import check_destination, placed, unwritable
-from tam_edit.media.segments import Segment, SegmentPacket, configure, packet_times, unpack
+from tam_edit.media.segments import Segment, SegmentPacket, coded_size, configure, packet_times, unpack
 from tam_edit.media.settings import EncodeSettings
 
 MILLISECOND = Fraction(1, 1000)
@@ -89,6 +90,10 @@ def _write(
         options = _muxer_options(source, settings, others)
         with av.open(str(hidden), mode="w", format=settings.container, container_options=options) as output:
             made = _add_video(output, settings, source, copied)
+            aspect = made.codec_context.sample_aspect_ratio or Fraction(1)
+            room = settings.container in matroska.CONTAINERS and matroska.leave_room(made, aspect)
+            if settings.container in matroska.CONTAINERS and aspect != 1 and not room:
+                warnings.append(f"{settings.container} keeps no pixel aspect of a film for two eyes; mp4 and mov do")
             pairs = _add_others(output, others)
             _describe(output, copied)
             _mux(output, _video_packets(segments, source, settings, made), _other_packets(copied, pairs, left_out))
@@ -97,6 +102,8 @@ def _write(
                     f"{len(left_out)} packets before the start, marked as not to be played, are left out: "
                     f"{settings.container} knows no time below 0"
                 )
+        if room:
+            matroska.write_aspect(hidden, coded_size(settings, source), aspect)
     finally:
         if copied is not None:
             copied.close()
