@@ -30,6 +30,8 @@ TAPS_PX = 3  # rows that a cubic sample looks at beyond its own, and one for rou
 def sampled(image: NDArray[np.generic], xy: Floats, interpolation: int = cv2.INTER_LINEAR) -> NDArray[np.float32]:
     """Values of an image at points [N, 2], edges repeated: float32 [N] or [N, C]."""
     count = len(xy)
+    if not count:  # which remap refuses
+        return np.zeros((0, *image.shape[2:]), np.float32)
     columns = 256  # remap takes at most 32767 rows
     rows = -(-count // columns)
     padded = np.zeros((rows * columns, 2), np.float32)

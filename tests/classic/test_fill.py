@@ -207,6 +207,15 @@ def test_tiny_pictures_are_filled_too(size: tuple[int, int]) -> None:
     assert all(np.array_equal(result[~mask], rgb[~mask]) for result, rgb in zip(results, frames, strict=True))
 
 
+@pytest.mark.parametrize("size", [(1, 9), (8, 8), (48, 64)])
+def test_one_visible_pixel_is_little_to_fill_from_but_enough(size: tuple[int, int]) -> None:
+    frames = pan(6, *size, speed_px=1)
+    mask = np.ones(size, bool)
+    mask[0, 0] = False
+    results = list(fill(frames, [mask] * 6, settings=QUICK))
+    assert all(np.array_equal(result[0, 0], rgb[0, 0]) for result, rgb in zip(results, frames, strict=True))
+
+
 def test_bad_input_is_told_what_and_where() -> None:
     frames = pan(3)
     masks = moving_hole(3)
