@@ -50,7 +50,8 @@ def measure(
         return _of_absence(probability, former, look)
     area = float(inside.mean())
     near = _band(inside) | (np.abs(probability - np.float32(0.5)) < 0.45)
-    margin = float(np.abs(2 * probability[near] - 1).mean())
+    # Without a contour or a doubtful pixel, as where the object fills the picture, nothing is in doubt.
+    margin = float(np.abs(2 * probability[near] - 1).mean()) if near.any() else 1.0
     agreement = _UNKNOWN if look is None else float(((look > 0) == inside)[inside | _band(inside, 12)].mean())
     ratios = [_ratio(area, usual_area)]
     moved = 0.0

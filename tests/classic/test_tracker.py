@@ -150,6 +150,14 @@ def test_trust_is_full_where_a_person_spoke_and_falls_where_the_object_vanishes(
     assert tracker.trust()[1].combined < 0.7 * good.combined
 
 
+def test_trust_in_an_object_that_fills_the_picture_is_a_number() -> None:
+    frames, maps = moving(2)
+    tracker = Tracker(QUICK)
+    tracker.step(frames[0], {1: np.ones(maps[0].shape, bool)})
+    assert tracker.step(frames[1])[1].min() > 0.5
+    assert 0.5 < tracker.trust()[1].combined <= 1
+
+
 def test_wrong_sizes_and_types_are_refused() -> None:
     frames, _ = moving(1)
     with pytest.raises(MaskSizeMismatch, match="object 4 is 50x40"):
