@@ -17,6 +17,7 @@ MARGIN_PX = 12
 # Beside a contour the object is often far less sure than the background is: between two such pixels the zero of the
 # enlarged log odds would lie too near to the object. So only their signs say where the contour is.
 CONTOUR_LIMIT = 0.2
+_MOST_LAYERS = 128  # that OpenCV takes; of more it silently gives back one
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ def enlarge(logits: Floats, frame: Bytes, *, strength: float, sigma: float) -> E
     map_x, map_y = np.meshgrid(xs, ys)
     limit = np.float32(CONTOUR_LIMIT)
     layers = np.concatenate([logits, np.clip(logits, -limit, limit)]).transpose(1, 2, 0)
-    both = cv2.remap(np.ascontiguousarray(layers), map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    parts = np.split(layers, range(_MOST_LAYERS, 2 * count, _MOST_LAYERS), axis=2)
+    both = np.concatenate([_mapped(part, map_x, map_y) for part in parts], axis=2)
     large, contour = both[..., :count], both[..., count:]
     if (height, width) == logits.shape[1:]:
         contour = large
@@ -60,3 +62,9 @@ def enlarge(logits: Floats, frame: Bytes, *, strength: float, sigma: float) -> E
         contour = smooth(contour, frame[top:bottom, left:right], strength=strength, sigma=sigma)
     large = np.where(large * contour > 0, large, contour)
     return Edge(slice(top, bottom), slice(left, right), np.ascontiguousarray(large.transpose(2, 0, 1)))
+
+
+def _mapped(layers: Floats, map_x: Floats, map_y: Floats) -> Floats:
+    """Layers [h, w, C] at other places, for at most 128 of them: [H, W, C]."""
+    layers = np.ascontiguousarray(layers)
+    return np.asarray(cv2.remap(layers, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
