@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from tam_edit.models.classic import features, threads
 
@@ -15,6 +15,7 @@ Floats = NDArray[np.float32]
 
 
 _PIECE = 1024  # pixels: their random features just fit the cache
+_ROUNDING = 1e-5  # of the trace: more than sums of single precision are off by
 
 
 @lru_cache(maxsize=16)
@@ -132,5 +133,12 @@ class Classifier:
 def solved(sums: Sums, ridge: float) -> Floats:
     """Weights [D] of the regularised least squares fit."""
     gram = sums.gram.astype(np.float64)
-    gram[np.diag_indices_from(gram)] += ridge
-    return np.asarray(cho_solve(cho_factor(gram, lower=True), sums.moment.astype(np.float64)), np.float32)
+    diagonal = np.diag_indices_from(gram)
+    gram[diagonal] += ridge
+    try:
+        factor = cho_factor(gram, lower=True)
+    except LinAlgError:
+        # After a first picture of one colour, scaled looks are so large that rounding of the sums exceeds the ridge.
+        gram[diagonal] += _ROUNDING * np.trace(gram)
+        factor = cho_factor(gram, lower=True)
+    return np.asarray(cho_solve(factor, sums.moment.astype(np.float64)), np.float32)

@@ -88,6 +88,14 @@ def test_a_second_keyframe_mends_what_the_first_cannot_know() -> None:
     assert after > max(0.8, before)
 
 
+@pytest.mark.parametrize("level", [0, 255])
+def test_a_clip_that_begins_in_one_colour(level: int) -> None:
+    frames, maps = moving(3)
+    faded = [np.full_like(frames[0], level), *frames]
+    masks = list(propagate(faded, {0: maps[0], 1: maps[0]}))
+    assert all(overlap(mask == 1, truth == 1) > 0.9 for mask, truth in zip(masks[1:], maps, strict=True))
+
+
 def test_a_tube_stays_in_its_shot() -> None:
     frames, maps = moving(4)
     elsewhere = [texture(50 + i // 10, (160, 96), (130, 120, 170)) for i in range(4)]
