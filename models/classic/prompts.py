@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -31,21 +32,28 @@ def read(
 ) -> Prompts:
     """Prompts given in pixels of the frame, in pixels of a picture [H, W] of some size. Raises PromptError."""
     height, width = frame.shape[:2]
-    given = [1] * len(points) if labels is None else [int(v) for v in labels]
-    if len(given) != len(points):
-        raise PromptError(f"{len(points)} points but {len(given)} labels: give one label, 1 or 0, for each point")
+    places = _numbers(points, "points", "give (x, y) for each")
+    if len(places) and places.shape[1:] != (2,):
+        raise PromptError(f"points {points!r}: give (x, y) for each")
+    signs = np.ones(len(places)) if labels is None else _numbers(labels, "labels", "give 1 or 0 for each point")
+    if signs.shape != places.shape[:1]:
+        raise PromptError(f"{len(places)} points but {signs.size} labels: give one label, 1 or 0, for each point")
+    given = signs.tolist()
     if set(given) - {0, 1}:
         raise PromptError(f"point labels {sorted(set(given))}: 1 marks the object, 0 what is not the object")
     if 1 not in given and box is None:
         raise PromptError("nothing says where the object is: give at least one positive point or a box")
     fx, fy = size[1] / width, size[0] / height
-    placed: dict[int, list[tuple[int, int]]] = {0: [], 1: []}
-    for (x, y), label in zip(points, given, strict=True):
+    placed: dict[float, list[tuple[int, int]]] = {0: [], 1: []}
+    for (x, y), label in zip(places, given, strict=True):
         if not (0 <= x < width and 0 <= y < height):
             raise PromptError(f"point {x:g},{y:g} lies outside the {width}x{height} picture")
         placed[label].append((min(size[1] - 1, int(x * fx)), min(size[0] - 1, int(y * fy))))
     shrunk = None
     if box is not None:
+        corners = _numbers(box, "box", "give (x0, y0, x1, y1)")
+        if corners.shape != (4,) or np.isnan(corners).any():
+            raise PromptError(f"box {box!r}: give (x0, y0, x1, y1)")
         x0, y0, x1, y1 = (
             max(0.0, min(box[0], box[2])),
             max(0.0, min(box[1], box[3])),
@@ -63,8 +71,23 @@ def read(
     return Prompts(placed[1], placed[0], shrunk)
 
 
+def _numbers(given: Any, name: str, wanted: str) -> NDArray[np.float64]:
+    """What was given as numbers, one row for each. Raises PromptError."""
+    try:
+        numbers = np.asarray(given, np.float64)
+    except (TypeError, ValueError) as error:
+        raise PromptError(f"{name} {given!r}: {wanted}") from error
+    if not numbers.ndim:
+        raise PromptError(f"{name} {given!r}: {wanted}")
+    return numbers
+
+
 def check_frame(frame: Bytes) -> None:
     """Raise EngineError for anything but RGB uint8 [H, W, 3]."""
+    if not isinstance(frame, np.ndarray):
+        raise EngineError(f"a frame that is a {type(frame).__name__}: give an array, RGB uint8 [H, W, 3]")
+    if 0 in frame.shape:
+        raise EngineError(f"a frame of shape {frame.shape} has no pixel: give RGB uint8 [H, W, 3]")
     if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
         raise EngineError(f"a frame of shape {frame.shape} and type {frame.dtype}: give RGB uint8 [H, W, 3]")
 

@@ -300,8 +300,9 @@ def _refined(view: _View, coarse: Floats, prompts: Prompts) -> Floats:
 
 
 def polish(frame: Bytes, mask: Bools) -> Bools:
-    """Snap a rough mask [H, W] to the edges of the picture nearby."""
+    """Snap a rough mask [H, W], non-zero inside, to the edges of the picture nearby."""
     check_frame(frame)
+    mask = np.asarray(mask, np.bool_)
     if mask.shape != frame.shape[:2]:
         raise MaskSizeMismatch(f"the mask is {mask.shape}, the frame {frame.shape[:2]}: resize the mask to the frame")
     if not mask.any():

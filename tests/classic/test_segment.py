@@ -85,6 +85,7 @@ def test_polish_snaps_a_rough_mask_to_the_edge() -> None:
     truth = maps[0] == 1
     rough = cv2.dilate(truth.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
     polished = polish(frames[0], rough)
+    assert np.array_equal(polish(frames[0], rough * np.uint8(255)), polished)
     assert overlap(polished, truth) > overlap(rough, truth)
     assert overlap(polished, truth) > 0.9
 
@@ -99,6 +100,15 @@ def test_polish_snaps_a_rough_mask_to_the_edge() -> None:
         ({"points": [(160, 5)]}, "outside the 160x96 picture"),
         ({"points": [(-1, 5)]}, "outside the 160x96 picture"),
         ({"box": (10, 10, 10, 50)}, "holds no pixel"),
+        ({"box": (10, 10, 50)}, "x0, y0, x1, y1"),
+        ({"box": (float("nan"), 10, 20, 50)}, "x0, y0, x1, y1"),
+        ({"points": (5, 5)}, r"\(x, y\) for each"),
+        ({"points": [(5, 5, 5)]}, r"\(x, y\) for each"),
+        ({"points": [(5,), (5, 5)]}, r"\(x, y\) for each"),
+        ({"points": [("a", 5)]}, r"\(x, y\) for each"),
+        ({"points": None}, r"\(x, y\) for each"),
+        ({"points": [(5, 5)], "labels": 1}, "1 or 0 for each point"),
+        ({"points": [(5, 5), (9, 9)], "labels": [1, 0.5]}, "1 marks the object"),
     ],
 )
 def test_prompts_that_cannot_be_meant(prompts: dict[str, object], words: str) -> None:
@@ -111,6 +121,10 @@ def test_wrong_pictures_and_masks() -> None:
     frames, maps = moving(1)
     with pytest.raises(EngineError, match="uint8"):
         segment(frames[0][..., 0], [(5, 5)])
+    with pytest.raises(EngineError, match="list"):
+        segment(frames[0].tolist(), [(5, 5)])  # type: ignore[arg-type]
+    with pytest.raises(EngineError, match="no pixel"):
+        segment(frames[0][:0], [(5, 5)])
     with pytest.raises(MaskSizeMismatch):
         polish(frames[0], np.ones((3, 3), bool))
     with pytest.raises(MaskEmpty):
