@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tam_edit.errors import EngineError, MaskEmpty, MaskSizeMismatch
+from tam_edit.errors import EngineError, MaskEmpty, MaskError, MaskSizeMismatch
 from tam_edit.models.classic.spool import Clip, Gap
 from tam_edit.models.classic.tracker import Tracker, TrackerSettings
 from tam_edit.models.fusion import fuse
@@ -35,14 +35,16 @@ def propagate(
     A sequence is read in place. From an iterator the frames of one gap between keyframes are spooled to a temporary
     file, and so are the backward direction's probabilities (a byte each); memory holds a
     few frames however long the clip.
-    Raises MaskEmpty without a keyframe that holds an object, MaskSizeMismatch, EngineError for a keyframe beyond
-    the clip.
+    Raises MaskEmpty without a keyframe that holds an object, MaskError for other values than labels, MaskSizeMismatch,
+    EngineError for a keyframe beyond the clip and for frames of several sizes or another kind.
     """
     return _run(Clip(frames), _spoken(keyframes), frozenset(cuts), settings or TrackerSettings())
 
 
 def _spoken(keyframes: Mapping[int, Bytes]) -> dict[int, dict[int, Bools]]:
     """What each keyframe says: frame -> label -> mask, in order of frames."""
+    if not isinstance(keyframes, Mapping) or any(not isinstance(number, int | np.integer) for number in keyframes):
+        raise EngineError("keyframes come as {frame number: label map}, frames counted from 0: name each map's frame")
     spoken: dict[int, dict[int, Bools]] = {}
     seen: set[int] = set()
     for number in sorted(keyframes):
@@ -51,7 +53,10 @@ def _spoken(keyframes: Mapping[int, Bytes]) -> dict[int, dict[int, Bools]]:
             raise MaskSizeMismatch(f"keyframe {number} has shape {label_map.shape}: give a label map [H, W]")
         if number < 0:
             raise EngineError(f"keyframe {number} lies before the clip: frames are counted from 0")
-        held = {int(v) for v in np.unique(label_map)} - {0}
+        values = np.unique(label_map) if label_map.dtype.kind in "buif" else np.array([np.nan])
+        if not np.isin(values, range(256)).all():
+            raise MaskError(f"keyframe {number} is no label map: give whole numbers, 0 background and 1 to 255 objects")
+        held = {int(v) for v in values} - {0}
         adds_only = bool(held) and not held & seen
         seen |= held
         spoken[number] = {label: label_map == label for label in sorted(held if adds_only else seen)}

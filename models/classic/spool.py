@@ -5,11 +5,13 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tam_edit.errors import EngineError
+from tam_edit.models.classic.prompts import check_frame
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
@@ -80,6 +82,7 @@ class Clip:
         self._source = iter(frames)
         self._shelf: Shelf | None = None
         self._read = 0  # frames taken from the iterator so far
+        self._shape: tuple[int, ...] | None = None
 
     def hold(self, first: int, last: int) -> None:
         """Make frames first..last readable by number; those before are given up."""
@@ -97,12 +100,12 @@ class Clip:
             if frame is None:
                 raise EngineError(f"keyframe {last} lies beyond the clip's {self._read} frames")
             if self._read >= first:
-                shelf.put(self._read, frame)
+                shelf.put(self._read, self._checked(self._read, frame))
             self._read += 1
 
     def frame(self, number: int) -> Bytes:
         if self._sequence is not None:
-            return np.asarray(self._sequence[number])
+            return self._checked(number, self._sequence[number])
         assert self._shelf is not None
         return self._shelf.get(number)
 
@@ -110,8 +113,21 @@ class Clip:
         """Frames from first on, one after another."""
         if self._sequence is not None:
             for number in range(first, len(self._sequence)):
-                yield np.asarray(self._sequence[number])
+                yield self._checked(number, self._sequence[number])
             return
         if self._shelf is not None:
             self._shelf.close()
-        yield from self._source
+        for number, frame in enumerate(self._source, first):
+            yield self._checked(number, frame)
+
+    def _checked(self, number: int, given: NDArray[Any]) -> Bytes:
+        """A frame as an array, of the others' size and type."""
+        frame = np.asarray(given)
+        check_frame(frame)
+        if self._shape not in (None, frame.shape):
+            raise EngineError(
+                f"frame {number} has shape {frame.shape}, others have {self._shape}: "
+                "frames of a clip must be of one size"
+            )
+        self._shape = frame.shape
+        return frame

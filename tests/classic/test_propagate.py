@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import cv2
 import numpy as np
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from tam_edit.errors import EngineError, MaskEmpty, MaskSizeMismatch, UsageError
+from tam_edit.errors import EngineError, MaskEmpty, MaskError, MaskSizeMismatch, UsageError
 from tam_edit.models.classic import TrackerSettings, propagate
 from tam_edit.models.fusion import fuse
 from tests.classic.clips import moving, overlap, texture
@@ -123,6 +123,22 @@ def test_what_cannot_be_meant_is_refused() -> None:
         list(propagate(iter(frames), {5: maps[0]}, settings=QUICK))
     with pytest.raises(MaskSizeMismatch):
         list(propagate(frames, {0: maps[0][:, :-1]}, settings=QUICK))
+    for wrong in (maps[0] * np.int64(300), -maps[0].astype(int), maps[0] * 0.5, maps[0] * np.nan, maps[0].astype(str)):
+        with pytest.raises(MaskError, match="keyframe 0 is no label map"):
+            list(propagate(frames, {0: wrong}, settings=QUICK))
+    for numbers in ([maps[0]], {"0": maps[0]}, {0.5: maps[0]}):
+        with pytest.raises(EngineError, match="frame number: label map"):
+            list(propagate(frames, numbers, settings=QUICK))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("keyframe", [0, 2])
+@pytest.mark.parametrize("given_as", [list, iter])
+def test_frames_of_another_size_or_kind_are_refused(keyframe: int, given_as: Callable[[object], object]) -> None:
+    frames, maps = moving(3)
+    other = [frames[0], frames[1][:50], frames[2]]
+    for wrong, words in ((other, "one size"), ([frame / 255 for frame in frames], "float64")):
+        with pytest.raises(EngineError, match=words):
+            list(propagate(given_as(wrong), {keyframe: maps[0]}, settings=QUICK))  # type: ignore[arg-type]
 
 
 def _probabilities(seed: int, objects: int) -> np.ndarray:
