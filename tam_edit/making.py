@@ -37,10 +37,11 @@ def write_effects(
     from tam_edit.media.placing import check_destination
     from tam_edit.pipelines.effects import check
 
-    check_destination(output, bench.source_path())
+    place = picture_folder(output)
+    check_destination(place, bench.source_path())
     check(effects)
     check_objects(command, effects, bench.script.names)
-    bench.check_overwrites(picture_folder(output), _read_by(effects))
+    bench.check_overwrites(place, _read_by(effects))
     bench.run(command, _work(bench, effects, output, options, write=True), outputs=(str(output),))
     return bench.last_report()
 

@@ -361,6 +361,14 @@ def test_no_result_lies_over_what_it_is_made_from(ball_clip: Path, cut_clip: Pat
     assert (place / "result.mp4").exists(), "beside the project's own files there is room for results"
 
 
+def test_a_folder_for_numbered_pictures_is_made(ball_clip: Path, tmp_path: Path) -> None:
+    edit = marked(ball_clip, tmp_path / "ball.edit")
+    edit.remove(tmp_path / "clean" / "f%03d.png")
+    assert sorted(path.name for path in (tmp_path / "clean").iterdir()) == [f"f{index:03d}.png" for index in range(80)]
+    with pytest.raises(errors.OutputUnwritable, match="no such folder"):
+        edit.remove(tmp_path / "no" / "clean" / "f%03d.png")
+
+
 def test_nothing_done_is_said(ball_clip: Path, tmp_path: Path) -> None:
     edit = marked(ball_clip, tmp_path / "ball.edit")
     assert NOWHERE not in edit.remove(tmp_path / "a.mp4").warnings
