@@ -43,8 +43,9 @@ def checked(frame: NDArray[Any], mask: NDArray[Any], index: int, size_hw: tuple[
 
 def masked_input(frame: Frame, mask: Mask, device: torch.device) -> Tensor:
     """uint8 [H, W, 3] -> float32 [1, 3, H, W] in -1..1, masked pixels 0."""
-    picture = torch.tensor(frame, device=device).permute(2, 0, 1)[None]
-    hole = torch.tensor(mask, device=device)
+    # Reversed views, such as BGR read as RGB, are more than torch takes.
+    picture = torch.tensor(np.ascontiguousarray(frame), device=device).permute(2, 0, 1)[None]
+    hole = torch.tensor(np.ascontiguousarray(mask), device=device)
     return (picture.to(torch.float32) / 255 * 2 - 1).masked_fill(hole, 0.0)
 
 

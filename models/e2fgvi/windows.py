@@ -40,11 +40,12 @@ class FillSettings:
 
     def __post_init__(self) -> None:
         for name, least in (("chunk", 1), ("overlap", 0), ("reference_step", 1), ("reference_span", 0)):
-            if getattr(self, name) < least:
-                raise UsageError(f"FillSettings.{name} is {getattr(self, name)}: give at least {least}")
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise UsageError(f"FillSettings.{name} is {value!r}: give a whole number, at least {least}")
         if self.overlap > self.chunk:
             raise UsageError(f"FillSettings.overlap ({self.overlap}) must not exceed chunk ({self.chunk})")
-        if self.context_px < 0 or self.context < 0 or self.region_gap_px < 0:
+        if self.context_px < 0 or not 0 <= self.context < float("inf") or self.region_gap_px < 0:
             raise UsageError("FillSettings: context_px, context and region_gap_px must not be negative")
         if self.max_pixels < 240 * 432:
             raise UsageError(f"FillSettings.max_pixels is {self.max_pixels}: give at least {240 * 432}")

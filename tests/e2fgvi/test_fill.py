@@ -215,6 +215,14 @@ def test_the_same_input_gives_the_same_bytes() -> None:
     assert np.array_equal(*runs)
 
 
+@pytest.mark.parametrize("blend", ["windowed", "upstream"])
+def test_reversed_views_are_pictures_too(blend: str) -> None:
+    frames, masks = clip(2, 30, 40)
+    network = stand_in.mixer()
+    straight = list(e2fgvi.fill(network, frames[..., ::-1].copy(), masks[:, ::-1].copy(), blend=blend))
+    assert np.array_equal(straight, list(e2fgvi.fill(network, frames[..., ::-1], masks[:, ::-1], blend=blend)))
+
+
 def test_bad_input_is_said() -> None:
     frames, masks = clip(3)
     network = stand_in.mixer()

@@ -52,8 +52,19 @@ def test_frames_of_two_windows_fade() -> None:
     assert shares == [{0: 0.75, 1: 0.25}, {0: 0.5, 1: 0.5}, {0: 0.25, 1: 0.75}, {1: 1.0}]
 
 
-@pytest.mark.parametrize("wrong", [{"chunk": 0}, {"overlap": 20}, {"reference_step": 0}, {"max_pixels": 5}])
-def test_impossible_settings_are_said(wrong: dict[str, int]) -> None:
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"chunk": 0},
+        {"chunk": 7.5},
+        {"overlap": 20},
+        {"overlap": 2.5},
+        {"reference_step": 0},
+        {"context": float("nan")},
+        {"max_pixels": 5},
+    ],
+)
+def test_impossible_settings_are_said(wrong: dict[str, float]) -> None:
     with pytest.raises(UsageError, match=next(iter(wrong))):
         e2fgvi.FillSettings(**wrong)  # type: ignore[arg-type]
 
