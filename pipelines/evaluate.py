@@ -10,7 +10,7 @@ import numpy as np
 
 from tam_edit.errors import UsageError
 from tam_edit.pipelines.evaluate_clock import machine
-from tam_edit.pipelines.evaluate_dataset import AnnotatedSequence, read_davis
+from tam_edit.pipelines.evaluate_dataset import AnnotatedSequence, mask_folders, read_davis
 from tam_edit.pipelines.evaluate_inpainting import HOLES, FillingEngine, FillScore, donor_of, evaluate_fill
 from tam_edit.pipelines.evaluate_report import Evaluation, Plot, Table
 from tam_edit.pipelines.evaluate_scores import SequenceScore, score_folders, sequence_row, summary
@@ -63,7 +63,14 @@ def evaluate_folders(pred: Path, truth: Path, include_ends: bool = False) -> Eva
         machine(),
         _tables(scores),
         _plots(scores),
+        _left_out(pred, truth, scores),
     )
+
+
+def _left_out(pred: Path, truth: Path, scores: Sequence[SequenceScore]) -> tuple[str, ...]:
+    """Which videos of the truth have no prediction."""
+    names = sorted(mask_folders(truth).keys() - {score.name for score in scores})
+    return (f"Not scored, because `{pred}` has no masks of theirs: {', '.join(names)}.",) if names else ()
 
 
 def evaluate_tracking(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -352,7 +353,10 @@ def test_folders_that_do_not_fit_are_named(davis: Path, tmp_path: Path) -> None:
     with pytest.raises(SourceMissing, match="no PNG masks"):
         evaluate_folders(masks, davis / "JPEGImages")
     plain = evaluate_folders(masks / "alpha", davis / "Annotations" / "480p" / "beta")
-    assert plain.tables[0].rows[0]["sequence"] == "beta"
+    assert plain.tables[0].rows[0]["sequence"] == "beta" and not plain.notes
+    shutil.rmtree(masks / "beta")
+    (note,) = evaluate_folders(masks, davis).notes
+    assert note.endswith("beta.") and "alpha" not in note
 
 
 def test_the_command_writes_tables_json_and_plots(davis: Path, tmp_path: Path) -> None:
