@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tam_edit.errors import EngineError, MaskSizeMismatch, UsageError
+from tam_edit.errors import EngineError, MaskError, MaskSizeMismatch, UsageError
 from tam_edit.models.classic.fill_chain import chains
 from tam_edit.models.classic.fill_fuse import (
     CHAIN_LATER,
@@ -60,8 +60,10 @@ class FillSettings:
     guard_px: int = 2  # ring around the mask that is neither copied from nor believed
 
     def __post_init__(self) -> None:
-        if self.reach < 1 or self.chunk < 1 or self.references < 0 or self.sightings < 1 or self.guard_px < 0:
-            raise UsageError(f"{self}: reach, chunk and sightings are at least 1, the others at least 0")
+        for field in fields(self):
+            value, least = getattr(self, field.name), int(field.name in ("reach", "chunk", "sightings"))
+            if field.type == "int" and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+                raise UsageError(f"FillSettings.{field.name} is {value!r}: give a whole number, at least {least}")
         if not 0 <= self.texture <= 1:
             raise UsageError(f"texture is {self.texture}: a share, from 0 (smooth) to 1")
 
@@ -337,7 +339,8 @@ def fill(
     """Fills the masked pixels of a clip; all others are returned exactly as they came.
 
     frames: uint8 rgb [H, W, 3] and masks: bool [H, W], iterators or sequences of equal length, read ahead by a
-    bounded window; cuts: first frames of new shots, never mixed. Raises MaskSizeMismatch, EngineError, UsageError.
+    bounded window; cuts: first frames of new shots, never mixed.
+    Raises MaskError, MaskSizeMismatch, EngineError, UsageError.
     """
     settings = settings or FillSettings()
     first_frames = {int(cut) for cut in cuts}
@@ -357,9 +360,17 @@ def fill(
         if index in first_frames:
             yield from shot.finished()
             shot = _Shot(settings)
-        yield from shot.pushed(rgb, np.asarray(mask, bool))
+        yield from shot.pushed(*_arrays(rgb, mask, index))
         index += 1
     yield from shot.finished()
+
+
+def _arrays(rgb: Rgb, mask: NDArray[np.bool_], index: int) -> tuple[Rgb, Bools]:
+    """A frame and its mask as arrays; their sizes are compared when they are read."""
+    flags = np.asarray(mask, bool)
+    if flags.ndim != 2:
+        raise MaskError(f"the mask of frame {index} has shape {list(flags.shape)}: give one [H, W] for each frame")
+    return np.asarray(rgb), flags
 
 
 class _Shot:
@@ -384,7 +395,9 @@ class _Shot:
             yield from self._chunk(min(self._next + self._filler.chunk, self._filler.frame_count))
 
     def _chunk(self, stop: int) -> Iterator[Rgb]:
-        yield from self._filler.fill(self._next, stop)
+        for index, filled in enumerate(self._filler.fill(self._next, stop), self._next):
+            # Who draws on a result must not draw on what later frames are filled from.
+            yield filled.copy() if filled is self._window[index][0] else filled
         self._next = stop
         for old in [index for index in self._window if index < stop - ANCHOR_EVERY - self._filler.far_reach]:
             del self._window[old]

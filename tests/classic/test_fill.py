@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tam_edit.errors import EngineError, MaskSizeMismatch, UsageError
+from tam_edit.errors import EngineError, MaskError, MaskSizeMismatch, UsageError
 from tam_edit.models.classic import Filler, FillSettings, fill, shadowed
 from tam_edit.models.classic.fill_membrane import membrane
 from tam_edit.models.classic.fill_scene import Scene
@@ -233,8 +233,25 @@ def test_bad_input_is_told_what_and_where() -> None:
         list(fill(frames, masks, cuts=[-1], settings=QUICK))
     with pytest.raises(UsageError, match="no chunk"):
         list(Filler(lambda index: (frames[index], masks[index]), 3, QUICK).fill(1, 3))
-    with pytest.raises(UsageError):
-        FillSettings(reach=0)
+    for wrong in (masks[0], [mask[..., None] for mask in masks]):
+        with pytest.raises(MaskError, match="mask of frame 0 has shape"):
+            list(fill(frames, wrong, settings=QUICK))
+    with pytest.raises(EngineError, match="not uint8"):
+        list(fill([rgb.tolist() for rgb in frames], masks, settings=QUICK))
+    for setting in ({"reach": 0}, {"chunk": 2.5}, {"plate": -1}, {"guard_px": True}):
+        with pytest.raises(UsageError, match=f"{next(iter(setting))}.*whole number"):
+            FillSettings(**setting)  # type: ignore[arg-type]
+
+
+def test_drawing_on_results_changes_neither_the_clip_nor_what_follows() -> None:
+    frames, masks = pan(8), moving_hole(8)
+    masks[0][:] = masks[4][:] = False
+    expected = [rgb.copy() for rgb in fill(frames, masks, settings=QUICK)]
+    before = [rgb.copy() for rgb in frames]
+    for rgb, mine in zip(fill(frames, masks, settings=QUICK), expected, strict=True):
+        assert np.array_equal(rgb, mine)
+        rgb[:] = 0
+    assert np.array_equal(frames, before)
 
 
 def test_a_membrane_continues_a_slope_and_keeps_what_is_known() -> None:
