@@ -47,6 +47,8 @@ COMMANDS = {
     "demo": "tam_edit.cli.demo:demo",
 }
 
+GROUPS = frozenset({"models", "cache"})  # their commands have names of two words
+
 STOPPED = "stopped: what is finished is kept, the next run goes on from there"
 
 EPILOG = """\b
@@ -170,7 +172,8 @@ def _say_json(status: int, words: str) -> None:
 
 
 def _called() -> str:
-    return next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    words = [word for word in sys.argv[1:] if not word.startswith("-")]
+    return " ".join(words[: 2 if words and words[0] in GROUPS else 1])
 
 
 def _unforeseen(error: Exception) -> str:
