@@ -70,6 +70,8 @@ def test_json_is_one_object_on_stdout(call: Call, project: Path, tmp_path: Path)
     assert status == told["exit"] == 1 and "no such folder" in told["error"] and told["command"] == "remove"
     status, out, _ = call("remove", "--json")
     assert status == 2 and json.loads(out)["exit"] == 2
+    status, out, _ = call("cache", "show", tmp_path / "no", "--json")
+    assert status == 1 and json.loads(out)["command"] == "cache show", "named as when it works"
 
 
 def test_one_shot_by_every_kind_of_prompt(call: Call, ball_clip: Path, tmp_path: Path) -> None:
@@ -131,6 +133,7 @@ def test_masks_go_out_and_come_back(call: Call, project: Path, ball_clip: Path, 
         (("remove", "https://example.com/clip.mp4", "-o", "a.mp4", POINT), 1, "is an address; download the clip"),
         (("remove", "EDIT", "-o", "a.mp4", POINT), 2, "tam-edit mark"),
         (("remove", "EDIT", "-o", "a.mp4", "--memory", "lots"), 2, "8GB"),
+        (("remove", "EDIT", "-o", "a.mp4", "--memory", "0"), 2, "8GB"),
         (("remove", "EDIT", "-o", "a.mp4", "--weights", "xmem"), 2, "NAME=FILE"),
         (("remove", "EDIT", "-o", "a.mp4", "--dilate", "-3"), 2, "dilate"),
         (("replace", "EDIT", "-o", "a.mp4", "--background", "#12"), 2, "written #RRGGBB"),

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @click.option("--store", metavar="URL", help="Keep finished chunks there too, for example s3://bucket/folder.")
 @click.option(
     "--memory",
-    type=ByteSize(),
+    type=ByteSize(least=1),
     default="8GB",
     show_default=True,
     metavar="SIZE",

@@ -72,6 +72,9 @@ class ByteSize(click.ParamType[int]):
     name = "SIZE"
     units = {"": 1, "B": 1, "K": 1000, "M": 1000**2, "G": 1000**3, "T": 1000**4}  # noqa: RUF012
 
+    def __init__(self, least: int = 0) -> None:
+        self.least = least
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
             return value
@@ -84,7 +87,7 @@ class ByteSize(click.ParamType[int]):
             scale = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}[unit] if binary else self.units[unit]
         except (ValueError, KeyError):
             self.fail(f"{value!r}: write a size such as 8GB or 500MB", param, ctx)
-        if not 0 <= number < 2**60 / scale:
+        if not self.least <= number * scale < 2**60:
             self.fail(f"{value!r}: write a size such as 8GB or 500MB", param, ctx)
         return int(number * scale)
 
@@ -167,7 +170,7 @@ engine_options = stacked(
     click.option("--commercial", is_flag=True, help="Refuse engines whose weights forbid commercial use."),
     click.option(
         "--memory",
-        type=ByteSize(),
+        type=ByteSize(least=1),
         default="8GB",
         show_default=True,
         metavar="SIZE",
