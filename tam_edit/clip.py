@@ -36,7 +36,7 @@ class FrameSpan:
         return self.stop - self.start
 
     def __contains__(self, index: object) -> bool:
-        return isinstance(index, int) and self.start <= index < self.stop
+        return isinstance(index, int | np.integer) and bool(self.start <= index < self.stop)
 
     def __str__(self) -> str:
         return f"{self.start}:{self.stop}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,10 +44,16 @@ class Saying:
     polish: bool = False
     negative_scribbles: Sequence[Sequence[tuple[float, float]] | NDArray[Any] | str | Path] = ()
 
+    def __post_init__(self) -> None:
+        try:
+            object.__setattr__(self, "frame", operator.index(self.frame))  # numpy's numbers too, as Python's
+        except TypeError as error:
+            raise PromptError(f"frame {self.frame!r}: give a whole number, frames count from 0") from error
+
     @property
     def is_clicks(self) -> bool:
-        lines = len(self.scribbles) + len(self.negative_scribbles)
-        return bool(self.points or self.negative or self.all_boxes or lines)
+        given = self.points, self.negative, self.all_boxes, self.scribbles, self.negative_scribbles
+        return any(len(each) for each in given)  # an array has no truth of its own
 
     @property
     def says_something(self) -> bool:

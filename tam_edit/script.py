@@ -268,7 +268,8 @@ class EditScript:
 
 def check_name(name: str) -> None:
     """Raise PromptError for an object's name that files and tables could not carry."""
-    if not name or len(name) > MOST_NAME_SIGNS or name != name.strip() or not name.isprintable() or "," in name:
+    printable = isinstance(name, str) and name.isprintable()
+    if not name or not printable or len(name) > MOST_NAME_SIGNS or name != name.strip() or "," in name:
         raise PromptError(
             f"object name {name!r}: 1 to {MOST_NAME_SIGNS} printable signs without commas or spaces at the ends"
         )
@@ -279,6 +280,9 @@ def mask_from_picture(pixels: np.ndarray[Any, Any], size_wh: tuple[int, int], wh
 
     A difference of one pixel in a side comes from rounding elsewhere and is resized; more raises PromptError.
     """
+    pixels = np.asarray(pixels)
+    if pixels.ndim not in (2, 3):
+        raise PromptError(f"{what} has shape {list(pixels.shape)}: give an array [H, W], non-zero where the object is")
     flat = pixels if pixels.ndim == 2 else pixels[..., : min(pixels.shape[2], 3)].any(axis=2)
     mask = np.asarray(flat != 0)
     height, width = mask.shape

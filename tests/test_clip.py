@@ -45,6 +45,7 @@ def source(**changes: object) -> ClipSource:
 
 def test_span_counts_its_frames() -> None:
     span = FrameSpan(3, 10)
+    assert np.int64(3) in span and np.int64(10) not in span
     assert (len(span), list(span.indices()), str(span)) == (7, list(range(3, 10)), "3:10")
     assert 3 in span
     assert 9 in span

@@ -209,6 +209,23 @@ def test_python_takes_one_box_as_before(project: Path) -> None:
 
 
 @pytest.mark.usefixtures("quick_engines")
+def test_python_takes_numpy_for_numbers_and_lists(project: Path) -> None:
+    edit, (frame,) = Edit.open(project), np.array([2])
+    clicked = edit.mark("both", frame=frame, points=np.array([centre(2, 0)]))  # type: ignore[arg-type]
+    assert clicked.any() and said(project)["frame"] == 2
+    assert np.array_equal(edit.mark("both", frame=frame, mask=clicked.tolist()), clicked)  # type: ignore[arg-type]
+    for wrong, words in (
+        ({"frame": 0.5, "points": [(5, 5)]}, "whole number"),
+        ({"mask": np.ones(5)}, r"shape \[5\]"),
+        ({"mask": 3}, r"shape \[\]"),
+    ):
+        with pytest.raises(errors.PromptError, match=words):
+            edit.mark("both", **wrong)  # type: ignore[arg-type]
+    with pytest.raises(errors.PromptError, match="object name 5"):
+        edit.mark(5, points=[(5, 5)])  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("quick_engines")
 def test_a_click_on_the_page_keeps_what_the_page_cannot_say(project: Path) -> None:
     from tam_edit.web.desk import Desk
 
