@@ -57,7 +57,8 @@ class Tracker:
         short_side: int | None = 480,
         fast: bool = False,
     ) -> None:
-        if short_side is not None and (isinstance(short_side, bool) or short_side < 1):
+        whole = isinstance(short_side, int) and not isinstance(short_side, bool)
+        if short_side is not None and (not whole or short_side < 1):
             raise UsageError(f"short_side is {short_side!r}: give pixels, or None for the frame's own size")
         self.network = network
         self.settings = settings or MemorySettings()
@@ -206,14 +207,14 @@ class Tracker:
         device = self.network.device
         try:
             source_hw = tuple(int(n) for n in state["source_hw"])
-            times = [int(n) for n in state["times"]]
+            time, last_memory, last_deep = (int(n) for n in state["times"])
             labels = [int(n) for n in state["labels"]]
             hidden, seen = (fetch(state, name, device) if name in state else None for name in ("hidden", "seen"))
             bank = bank_from(state, self.settings, device) if "bank.long" in state else None
-        except (KeyError, ValueError, IndexError, RuntimeError) as error:
+        except (KeyError, ValueError, TypeError, IndexError, RuntimeError) as error:
             raise EngineError(f"the snapshot is damaged ({error}): take it again, or start from a keyframe") from error
         self._geometry = Geometry((source_hw[0], source_hw[1]), self.short_side) if any(source_hw) else None
-        self._time, self._last_memory, self._last_deep = times
+        self._time, self._last_memory, self._last_deep = time, last_memory, last_deep
         self.labels, self._hidden, self._bank, self._seen, self._last = labels, hidden, bank, seen, None
 
     def _conditions(self) -> NDArray[Any]:
@@ -322,4 +323,5 @@ class Tracker:
         return MemoryBank(self.settings, rows * columns, self.network.device, self.network.dtype)
 
     def _on_device(self, frame: NDArray[np.uint8]) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(frame)).to(self.network.device).permute(2, 0, 1).float()
+        # A copy: torch warns of arrays that it could not write to.
+        return torch.tensor(np.ascontiguousarray(frame), device=self.network.device).permute(2, 0, 1).float()

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tam_edit.errors import MaskError, MaskSizeMismatch, UsageError, WeightsMismatch
-from tam_edit.models.xmem import MemorySettings, Network, load, manifest
+from tam_edit.models.xmem import MemorySettings, Network, Tracker, load, manifest
 from tests.support import PARITY
 from tests.xmem.clips import moving_discs
 from tests.xmem.reference import State
@@ -100,7 +100,18 @@ def test_settings(wrong: dict[str, Any]) -> None:
         MemorySettings(**wrong)
 
 
+def test_arrays_that_cannot_be_written_to(network: Network, recwarn: pytest.WarningsRecorder) -> None:
+    frame, mask = CLIP[0].copy(), TRUTH[0][1].copy()
+    for array in (frame, mask):
+        array.flags.writeable = False
+    assert np.array_equal(new(network).step(frame, {1: mask}), new(network).step(CLIP[0], TRUTH[0]))
+    assert not recwarn.list
+
+
 def test_other_bad_arguments(network: Network, state: State) -> None:
+    for side in (0, 1.5, True):
+        with pytest.raises(UsageError, match="short_side"):
+            Tracker(network, short_side=side)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="precision"):
         load(state, precision="int8")
     with pytest.raises(UsageError, match="bf16"):

@@ -69,8 +69,11 @@ def test_other_conditions_are_refused(network: Network) -> None:
         Tracker(network, BUSY, short_side=24).restore(state)
     with pytest.raises(EngineError, match="no snapshot"):
         tracker.restore({"x": np.zeros(1)})
-    del state["bank.usage"]
     other = new(network)
+    for name in ("times", "bank.elements", "bank.members", "bank.valid.1"):
+        with pytest.raises(EngineError, match="damaged"):
+            other.restore({**state, name: np.zeros(1, np.float32)})
+    del state["bank.usage"]
     with pytest.raises(EngineError, match="damaged"):
         other.restore(state)
     assert other.labels == []
