@@ -14,6 +14,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tam_edit.errors import OutputError
+
 CONTAINERS = frozenset({"matroska", "webm"})
 STEREO = "stereo_mode"
 SEGMENT, TRACKS, TRACK, VIDEO, CRC = 0x18538067, 0x1654AE6B, 0xAE, 0xE0, 0xBF
@@ -40,7 +42,7 @@ def leave_room(stream: Any, aspect: Fraction) -> bool:
 def write_aspect(path: Path, coded_wh: tuple[int, int], aspect: Fraction) -> None:
     """Write the pixel aspect of a file's first track into the room that `leave_room` asked for.
 
-    Where the ratio needs larger numbers than there is room for, the nearest that fits.
+    Where the ratio needs larger numbers than there is room for, the nearest that fits. Raises OutputError.
     """
     with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as held:
         tracks = _find(held, _find(held, Element(0, 0, len(held)), SEGMENT), TRACKS)
@@ -69,7 +71,13 @@ def _nearest(ratio: Fraction, most_above: int, most_below: int) -> Fraction:
 
 
 def _find(held: mmap.mmap, parent: Element, wanted: int) -> Element:
-    return next(element for element in _elements(held, parent) if element.id == wanted)
+    for element in _elements(held, parent):
+        if element.id == wanted:
+            return element
+    raise OutputError(
+        f"this FFmpeg writes Matroska without the element {wanted:X}, so the pixel aspect cannot be kept: "
+        "give an output in mp4 or mov"
+    )
 
 
 def _elements(held: mmap.mmap, parent: Element) -> Iterator[Element]:

@@ -11,6 +11,7 @@ import av
 import numpy as np
 import pytest
 
+from tam_edit.errors import OutputError
 from tam_edit.media import matroska
 from tam_edit.media.alpha import write_grey
 from tam_edit.media.probe import probe
@@ -53,6 +54,12 @@ def test_its_checksum_fits_and_square_pixels_change_nothing(tmp_path: Path) -> N
             names = [element.id for element in matroska._elements(held, video)]
             assert (matroska.DISPLAY_WIDTH in names) == (aspect != 1) and matroska.STEREO_MODE not in names
     assert packets(tmp_path / "a.mkv") == packets(tmp_path / "b.mkv")
+
+
+def test_a_muxer_that_leaves_no_room_is_told(tmp_path: Path) -> None:
+    path = make_clip(tmp_path / "a.mkv")
+    with pytest.raises(OutputError, match="mp4"):
+        matroska.write_aspect(path, (64, 48), Fraction(4, 3))
 
 
 def test_mattes_have_it_too(tmp_path: Path) -> None:
