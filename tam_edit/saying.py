@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tam_edit.engine.store import EntryLost
 from tam_edit.errors import MaskEmpty, PromptError
-from tam_edit.script import Box, Prompt, StoredMask, check_name, mask_from_picture
+from tam_edit.script import Box, Prompt, StoredMask, check_name, mask_from_picture, whole_frame
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,10 +44,7 @@ class Saying:
     negative_scribbles: Sequence[Sequence[tuple[float, float]] | NDArray[Any] | str | Path] = ()
 
     def __post_init__(self) -> None:
-        try:
-            object.__setattr__(self, "frame", operator.index(self.frame))  # numpy's numbers too, as Python's
-        except TypeError as error:
-            raise PromptError(f"frame {self.frame!r}: give a whole number, frames count from 0") from error
+        object.__setattr__(self, "frame", whole_frame(self.frame))
 
     @property
     def is_clicks(self) -> bool:

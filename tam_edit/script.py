@@ -6,6 +6,7 @@ Every value checks itself when it is made. How a script is read from edit.json a
 from __future__ import annotations
 
 import dataclasses
+import operator
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -194,6 +195,7 @@ class EditScript:
     def marked(self, name: str, frame: int, prompt: Prompt) -> EditScript:
         """The script with this said of an object on a frame; a new name makes a new object."""
         check_name(name)
+        frame = whole_frame(frame)
         if name not in self.names:
             if len(self.objects) >= MOST_OBJECTS:
                 raise PromptError(f"a project holds at most {MOST_OBJECTS} objects: start another project for {name!r}")
@@ -273,6 +275,14 @@ def check_name(name: str) -> None:
         raise PromptError(
             f"object name {name!r}: 1 to {MOST_NAME_SIGNS} printable signs without commas or spaces at the ends"
         )
+
+
+def whole_frame(frame: int) -> int:
+    """A frame's number as Python's own, from numpy's too. Raises PromptError for what is no whole number."""
+    try:
+        return operator.index(frame)
+    except TypeError as error:
+        raise PromptError(f"frame {frame!r}: give a whole number, frames count from 0") from error
 
 
 def mask_from_picture(pixels: np.ndarray[Any, Any], size_wh: tuple[int, int], what: str) -> Mask:

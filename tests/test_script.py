@@ -552,3 +552,7 @@ def test_a_mark_moves_or_is_copied() -> None:
     assert script.moved("ball", 9, 9) == script
     with pytest.raises(PromptError, match="nothing is said of 'ball' on frame 5"):
         script.moved("ball", 5, 6)
+    (frame,) = np.array([20])
+    assert {type(at) for at in script.moved("ball", 9, frame).objects[0].prompts} == {int}, "as JSON can hold it"
+    with pytest.raises(PromptError, match=r"frame 1\.5: give a whole number"):
+        script.moved("ball", 9, 1.5)  # type: ignore[arg-type]
