@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from tam_edit.errors import WeightsMismatch, WeightsMissing, WeightsUnsafe
+from tam_edit.errors import EngineError, WeightsMismatch, WeightsMissing, WeightsUnsafe
 
 # Wrappers that training programs put around the tensors.
 _WRAPPERS = ("state_dict", "model")
@@ -48,6 +48,16 @@ def read_state(source: str | Path | Mapping[str, Tensor]) -> dict[str, Tensor]:
         return _tensors(source, "the given state dict")
     path = Path(source)
     return _tensors(_unpickle(path), f"'{path}'")
+
+
+def usable_device(device: str | torch.device) -> torch.device:
+    """The device a network is to run on; raises EngineError for one that cannot be had."""
+    try:
+        place = torch.device(device)
+        torch.empty(0, device=place)
+    except (RuntimeError, AssertionError) as error:
+        raise EngineError(f"device '{device}' cannot be used: {error}") from error
+    return place
 
 
 def load_strict(

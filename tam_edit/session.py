@@ -268,8 +268,8 @@ class Edit:
         objects: only these are in the tube that comes back (all are tracked together, since they compete).
         frames: stop-and-go, only as far as these frames need. Loading is lazy: `masks["ball"][120]` is bool [H, W].
         """
-        names = self.script.names
-        for name in objects or ():
+        names, wanted = self.script.names, _names(objects)
+        for name in wanted or ():
             self.script.label_of(name)
 
         def work(context: Context, engines: Engines) -> MaskTube:
@@ -279,7 +279,7 @@ class Edit:
                 raise UsageError(f"frames {frames}: the clip has {context.source.frames} frames")
             found = tubes(context, self.bench.effective, engines, frames)
             keep_trust(self.bench, context, found)
-            return mask_tube(context, found, names, objects)
+            return mask_tube(context, found, names, wanted)
 
         return self.bench.run("track", work)
 
@@ -455,7 +455,9 @@ class Edit:
 
 
 def _names(objects: Sequence[str] | None) -> tuple[str, ...] | None:
-    return None if objects is None else tuple(objects)
+    if objects is None or isinstance(objects, str):  # a single name is no list of letters
+        return None if objects is None else (objects,)
+    return tuple(objects)
 
 
 def _background(background: str | Path | MovingPicture) -> str | MovingPicture:

@@ -185,6 +185,8 @@ def test_objects_that_enter_late_compete(tmp_path: Path) -> None:
     for frame in (0, 16, 17, 39):
         assert (tube["ball"][frame] == truth(frame)).mean() > 0.99
         assert (tube["other"][frame] == truth(frame, lane=1)).mean() > 0.99
+    alone = edit.track("other")  # a single name is no list of letters
+    assert alone["other"][17].any() and not alone["ball"][17].any()
     report = edit.remove(tmp_path / "a.mp4", objects=["other"])
     assert ran(report)["inpaint"] == 40
     cleaned = frames_of(tmp_path / "a.mp4")
@@ -309,6 +311,7 @@ def test_review_needs_tracking_and_puts_the_worst_first(ball_clip: Path, tmp_pat
         (lambda edit, at: edit.remove(at / "no" / "a.mp4"), errors.OutputUnwritable, "no such folder"),
         (lambda edit, at: edit.remove(at / "a.xyz"), errors.ContainerUnknown, "xyz"),
         (lambda edit, at: edit.remove(at / "a.mp4", objects=["dog"]), errors.PromptError, "no object 'dog'"),
+        (lambda edit, at: edit.remove(at / "a.mp4", objects="dog"), errors.PromptError, "no object 'dog'"),
         (lambda edit, at: edit.mark("ball", frame=800, points=[(1, 1)]), errors.PromptError, "frames 0 to 79"),
         (lambda edit, at: edit.mark("ball", points=[(400, 1)]), errors.PromptError, "outside the picture"),
         (lambda edit, at: edit.mark("ball"), errors.PromptError, "say one thing"),

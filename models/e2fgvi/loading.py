@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from tam_edit.errors import EngineError, WeightsMismatch
-from tam_edit.models.checkpoint import load_strict, read_state
+from tam_edit.models.checkpoint import load_strict, read_state, usable_device
 from tam_edit.models.e2fgvi.network import E2FGVI, Variant
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -37,7 +37,7 @@ def load(
         raise EngineError(f"E2FGVI has no variant '{variant}': choose 'hq' (any size) or 'base' (432x240)")
     if precision not in _DTYPES:
         raise EngineError(f"unknown precision '{precision}': choose one of {', '.join(_DTYPES)}")
-    place = _device(device)
+    place = usable_device(device)
     if precision == "fp16" and place.type == "cpu":
         raise EngineError("fp16 needs a GPU: choose bf16 or fp32 on a CPU")
     state = read_state(checkpoint)
@@ -90,12 +90,3 @@ def _check_variant(state: Mapping[str, Tensor], variant: str) -> None:
             f"this is a checkpoint of the variant '{found}', not '{variant}': load it with variant='{found}', "
             "or give the other file"
         )
-
-
-def _device(device: str | torch.device) -> torch.device:
-    try:
-        place = torch.device(device)
-        torch.empty(0, device=place)
-    except (RuntimeError, AssertionError) as error:
-        raise EngineError(f"device '{device}' cannot be used: {error}") from error
-    return place

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from tam_edit.errors import EngineError, WeightsMismatch
-from tam_edit.models.checkpoint import load_strict, read_state
+from tam_edit.models.checkpoint import load_strict, read_state, usable_device
 from tam_edit.models.sam.encoder import Encoder
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -60,7 +60,7 @@ def load(
         raise EngineError(f"unknown precision '{precision}': choose one of {', '.join(_DTYPES)}")
     if variant is not None and variant not in VARIANTS:
         raise EngineError(f"SAM has no variant '{variant}': choose one of {', '.join(VARIANTS)}")
-    place = _device(device)
+    place = usable_device(device)
     if precision == "fp16" and place.type == "cpu":
         raise EngineError("fp16 needs a GPU: choose bf16 or fp32 on a CPU")
     state = read_state(checkpoint)
@@ -187,12 +187,3 @@ def _count(state: Mapping[str, Tensor], pattern: str) -> int:
     if found != set(range(len(found))) or not found:
         raise ValueError(f"the numbering of '{pattern}'")
     return len(found)
-
-
-def _device(device: str | torch.device) -> torch.device:
-    try:
-        place = torch.device(device)
-        torch.empty(0, device=place)
-    except (RuntimeError, AssertionError) as error:
-        raise EngineError(f"device '{device}' cannot be used: {error}") from error
-    return place

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tam_edit.errors import UsageError
-from tam_edit.models.checkpoint import load_strict, read_state
+from tam_edit.models.checkpoint import load_strict, read_state, usable_device
 from tam_edit.models.xmem.layers import BasicBlock, Bottleneck, Conv, Fusion, GatedUpdate, GroupResidual, Weights
 
 STRIDE = 16
@@ -206,11 +206,12 @@ def load(
     """Load XMem from a path or a state dict under the official names, strict both ways.
 
     A single-object checkpoint (4 input planes of the value encoder) is accepted. precision: fp32 (exact), bf16, fp16.
-    Raises WeightsMissing, WeightsMismatch, WeightsUnsafe, UsageError.
+    Raises WeightsMissing, WeightsMismatch, WeightsUnsafe, UsageError, and EngineError for a device that cannot be had.
     """
     if precision not in PRECISIONS:
         raise UsageError(f"precision {precision!r} is unknown: give one of {', '.join(PRECISIONS)}")
-    if precision == "fp16" and torch.device(device).type == "cpu":
+    place = usable_device(device)
+    if precision == "fp16" and place.type == "cpu":
         raise UsageError("fp16 needs a GPU: on a CPU give bf16 (twice as fast where it counts) or fp32 (exact)")
     origin = "XMem" if isinstance(checkpoint, Mapping) else f"XMem from '{checkpoint}'"
     state = read_state(checkpoint)
@@ -220,7 +221,7 @@ def load(
     slots = _Slots(manifest())
     # Counts how often training touched a norm: no part of the result, and old files lack it.
     load_strict(slots, state, keymap=slots.slot_of, ignorable=_is_counter, official=manifest(), origin=origin)
-    return Network(slots.tensors()).to(device).to_precision(precision)
+    return Network(slots.tensors()).to(place).to_precision(precision)
 
 
 def manifest() -> dict[str, list[int]]:

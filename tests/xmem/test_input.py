@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tam_edit.errors import MaskError, MaskSizeMismatch, UsageError, WeightsMismatch
+from tam_edit.errors import EngineError, MaskError, MaskSizeMismatch, UsageError, WeightsMismatch
 from tam_edit.models.xmem import MemorySettings, Network, Tracker, load, manifest
 from tests.support import PARITY
 from tests.xmem.clips import moving_discs
@@ -116,6 +116,8 @@ def test_other_bad_arguments(network: Network, state: State) -> None:
         load(state, precision="int8")
     with pytest.raises(UsageError, match="bf16"):
         load(state, precision="fp16")
+    with pytest.raises(EngineError, match="abacus"):
+        load(state, device="abacus")
 
 
 def test_strict_names(state: State) -> None:
