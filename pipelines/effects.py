@@ -43,15 +43,19 @@ from tam_edit.script import EditScript
 MOST_PROJECTS_DEEP = 8
 
 
+_UNTIMED = (Look().start_s, Look().stop_s, Look().speed, Look().at_end)
+
+
 def check(effects: Sequence[Effect]) -> None:
     """Refuse what can be seen to be wrong before any work. Raises UsageError, SourceError."""
     for effect in effects:
         if isinstance(effect, Replace) and isinstance(effect.background, str):
             kind = backgrounds.parse_background(effect.background)
             still = isinstance(kind, backgrounds.File) and backgrounds.is_picture(kind.path)
-            _check_look(effect.look, still, effect.background)
+            plays = isinstance(kind, backgrounds.File) and not still and not Project.is_one(kind.path)
+            _check_look(effect.look, effect.background, still=still, plays=plays)
         elif isinstance(effect, Replace):
-            _check_look(effect.look, False, "clip")
+            _check_look(effect.look, "clip", still=False, plays=True)
         elif isinstance(effect, Alter) and isinstance(effect.how, Pictured):
             if not Path(effect.how.path).is_file():
                 raise SourceMissing(f"picture {effect.how.path}: no such file")
@@ -59,9 +63,12 @@ def check(effects: Sequence[Effect]) -> None:
                 raise UsageError("a picture follows objects: it cannot stand for everything but them")
 
 
-def _check_look(look: Look, still: bool, what: str) -> None:
+def _check_look(look: Look, what: str, *, still: bool, plays: bool) -> None:
+    """still: a picture; plays: a video with a time of its own (a project goes with the clip frame by frame)."""
     if look.follow == "camera" and not still:
         raise UsageError(f"background {what}: only a still picture can follow the camera; leave --follow away")
+    if not plays and (look.start_s, look.stop_s, look.speed, look.at_end) != _UNTIMED:
+        raise UsageError(f"background {what}: only a video plays; leave --trim, --speed and --at-end away")
 
 
 class Maker:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tam_edit.errors import EngineError
 from tam_edit.masks import Mask
 from tam_edit.models.weights import FoundWeights, require_for_engine
+from tam_edit.pipelines.engine_options import EngineOptions, device_of
 from tam_edit.pipelines.evaluate_clock import own_version
 from tam_edit.pipelines.evaluate_inpainting import FillingEngine, telea, untouched
 from tam_edit.pipelines.evaluate_tracking import Picture, Segment, SegmentingEngine, TrackingEngine
@@ -24,7 +25,11 @@ FILLERS = ("classic", "e2fgvi", "e2fgvi-hq", "telea")
 
 
 def tracking_engine(name: str, weights: Mapping[str, Path] | None = None, device: str = "cpu") -> TrackingEngine:
-    """The tracker of that name; raises EngineError for an unknown one, and what tam_edit.models.weights raises."""
+    """The tracker of that name.
+
+    Raises EngineError for an unknown one, UsageError for a device that is none, and what tam_edit.models.weights raises.
+    """
+    options = EngineOptions(device=device)
     if name == "classic":
         from tam_edit.models import classic
 
@@ -33,13 +38,17 @@ def tracking_engine(name: str, weights: Mapping[str, Path] | None = None, device
         from tam_edit.models import xmem
 
         weights_found = require_for_engine(name, weights)
-        network = xmem.load(weights_found.path, device=device)
+        network = xmem.load(weights_found.path, device=device_of(options))
         return TrackingEngine(name, _version(weights_found), lambda: xmem.Tracker(network))
     raise EngineError(f"no tracker called {name!r}: there are {', '.join(TRACKERS)}")
 
 
 def segmenting_engine(name: str, weights: Mapping[str, Path] | None = None, device: str = "cpu") -> SegmentingEngine:
-    """The segmenter of that name; raises EngineError for an unknown one, and what tam_edit.models.weights raises."""
+    """The segmenter of that name.
+
+    Raises EngineError for an unknown one, UsageError for a device that is none, and what tam_edit.models.weights raises.
+    """
+    options = EngineOptions(device=device)
     if name == "classic":
         from tam_edit.models import classic
 
@@ -48,7 +57,7 @@ def segmenting_engine(name: str, weights: Mapping[str, Path] | None = None, devi
         from tam_edit.models import sam
 
         weights_found = require_for_engine(name, weights)
-        segmenter = sam.SamSegmenter(sam.load(weights_found.path, device=device))
+        segmenter = sam.SamSegmenter(sam.load(weights_found.path, device=device_of(options)))
         return SegmentingEngine(name, _version(weights_found), _with_one_look(segmenter))
     raise EngineError(f"no segmenter called {name!r}: there are {', '.join(SEGMENTERS)}")
 
@@ -72,7 +81,11 @@ def _with_one_look(segmenter: SamSegmenter) -> Segment:
 
 
 def filling_engine(name: str, weights: Mapping[str, Path] | None = None, device: str = "cpu") -> FillingEngine:
-    """The filler of that name; raises EngineError for an unknown one, and what tam_edit.models.weights raises."""
+    """The filler of that name.
+
+    Raises EngineError for an unknown one, UsageError for a device that is none, and what tam_edit.models.weights raises.
+    """
+    options = EngineOptions(device=device)
     if name == "telea":
         return telea()
     if name == "classic":
@@ -84,7 +97,7 @@ def filling_engine(name: str, weights: Mapping[str, Path] | None = None, device:
         from tam_edit.models.e2fgvi.loading import load
 
         weights_found = require_for_engine(name, weights)
-        network = load(weights_found.path, variant="hq" if name == "e2fgvi-hq" else "base", device=device)
+        network = load(weights_found.path, variant="hq" if name == "e2fgvi-hq" else "base", device=device_of(options))
         return FillingEngine(name, _version(weights_found), lambda frames, masks: fill_learned(network, frames, masks))
     raise EngineError(f"no inpainter called {name!r}: there are {', '.join(FILLERS)}")
 

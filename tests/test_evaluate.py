@@ -17,7 +17,7 @@ from tam_edit.cli.evaluate import evaluate
 from tam_edit.errors import EngineError, MaskEmpty, MaskError, MaskSizeMismatch, SourceMissing, UsageError
 from tam_edit.pipelines.evaluate import Selection, evaluate_folders, evaluate_inpainting, evaluate_tracking
 from tam_edit.pipelines.evaluate_dataset import read_davis
-from tam_edit.pipelines.evaluate_engines import tracking_engine
+from tam_edit.pipelines.evaluate_engines import filling_engine, segmenting_engine, tracking_engine
 from tam_edit.pipelines.evaluate_inpainting import FillingEngine, holes, telea, untouched
 from tam_edit.pipelines.evaluate_report import Evaluation, Plot, Table, draw
 from tam_edit.pipelines.evaluate_scores import Scorer
@@ -384,6 +384,12 @@ def test_the_command_writes_tables_json_and_plots(davis: Path, tmp_path: Path) -
 def test_unknown_engines_are_named() -> None:
     with pytest.raises(EngineError, match="no tracker called 'magic': there are classic, xmem"):
         tracking_engine("magic")
+
+
+def test_a_device_that_is_none_is_refused_by_every_engine() -> None:
+    for engine in (tracking_engine, segmenting_engine, filling_engine):
+        with pytest.raises(UsageError, match="abacus"):
+            engine("classic", device="abacus")
 
 
 def test_tables_say_what_cannot_be_said_and_plots_show_their_curves() -> None:

@@ -466,6 +466,9 @@ def test_a_camera_that_turns_far_is_followed_more_simply_and_says_so(
     [
         ("#102030", Look(follow="camera"), "only a still picture can follow"),
         ("blur", Look(follow="camera"), "only a still picture can follow"),
+        ("#102030", Look(speed=Fraction(2)), "only a video plays"),
+        ("blur:4", Look(at_end="hold"), "only a video plays"),
+        ("broken.png", Look(stop_s=Fraction(3)), "only a video plays"),
         ("broken.png", Look(), "cannot be read as a picture"),
     ],
 )
