@@ -27,7 +27,7 @@ FILLERS = ("classic", "e2fgvi", "e2fgvi-hq", "telea")
 def tracking_engine(name: str, weights: Mapping[str, Path] | None = None, device: str = "cpu") -> TrackingEngine:
     """The tracker of that name.
 
-    Raises EngineError for an unknown one, UsageError for a device that is none, and what tam_edit.models.weights raises.
+    Raises EngineError (unknown), UsageError (no such device), and what tam_edit.models.weights raises.
     """
     options = EngineOptions(device=device)
     if name == "classic":
@@ -46,7 +46,7 @@ def tracking_engine(name: str, weights: Mapping[str, Path] | None = None, device
 def segmenting_engine(name: str, weights: Mapping[str, Path] | None = None, device: str = "cpu") -> SegmentingEngine:
     """The segmenter of that name.
 
-    Raises EngineError for an unknown one, UsageError for a device that is none, and what tam_edit.models.weights raises.
+    Raises EngineError (unknown), UsageError (no such device), and what tam_edit.models.weights raises.
     """
     options = EngineOptions(device=device)
     if name == "classic":
@@ -83,7 +83,7 @@ def _with_one_look(segmenter: SamSegmenter) -> Segment:
 def filling_engine(name: str, weights: Mapping[str, Path] | None = None, device: str = "cpu") -> FillingEngine:
     """The filler of that name.
 
-    Raises EngineError for an unknown one, UsageError for a device that is none, and what tam_edit.models.weights raises.
+    Raises EngineError (unknown), UsageError (no such device), and what tam_edit.models.weights raises.
     """
     options = EngineOptions(device=device)
     if name == "telea":
