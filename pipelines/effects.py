@@ -43,19 +43,15 @@ from tam_edit.script import EditScript
 MOST_PROJECTS_DEEP = 8
 
 
-_UNTIMED = (Look().start_s, Look().stop_s, Look().speed, Look().at_end)
-
-
 def check(effects: Sequence[Effect]) -> None:
     """Refuse what can be seen to be wrong before any work. Raises UsageError, SourceError."""
     for effect in effects:
         if isinstance(effect, Replace) and isinstance(effect.background, str):
             kind = backgrounds.parse_background(effect.background)
             still = isinstance(kind, backgrounds.File) and backgrounds.is_picture(kind.path)
-            plays = isinstance(kind, backgrounds.File) and not still and not Project.is_one(kind.path)
-            _check_look(effect.look, effect.background, still=still, plays=plays)
+            _check_look(effect.look, still, effect.background)
         elif isinstance(effect, Replace):
-            _check_look(effect.look, "clip", still=False, plays=True)
+            _check_look(effect.look, False, "clip")
         elif isinstance(effect, Alter) and isinstance(effect.how, Pictured):
             if not Path(effect.how.path).is_file():
                 raise SourceMissing(f"picture {effect.how.path}: no such file")
@@ -63,12 +59,15 @@ def check(effects: Sequence[Effect]) -> None:
                 raise UsageError("a picture follows objects: it cannot stand for everything but them")
 
 
-def _check_look(look: Look, what: str, *, still: bool, plays: bool) -> None:
-    """still: a picture; plays: a video with a time of its own (a project goes with the clip frame by frame)."""
+def _check_look(look: Look, still: bool, what: str) -> None:
     if look.follow == "camera" and not still:
         raise UsageError(f"background {what}: only a still picture can follow the camera; leave --follow away")
-    if not plays and (look.start_s, look.stop_s, look.speed, look.at_end) != _UNTIMED:
-        raise UsageError(f"background {what}: only a video plays; leave --trim, --speed and --at-end away")
+
+
+def _is_timed(look: Look) -> bool:
+    """Whether something is said of the time of a background."""
+    usual = Look()
+    return any(getattr(look, name) != getattr(usual, name) for name in ("start_s", "stop_s", "speed", "at_end"))
 
 
 class Maker:
@@ -137,6 +136,10 @@ class Maker:
         if not isinstance(effect.background, str):
             return ClipBackground(effect.background, context.source, look)
         kind = backgrounds.parse_background(effect.background)
+        plays = isinstance(kind, backgrounds.File) and not backgrounds.is_picture(kind.path)
+        if _is_timed(look) and (not plays or Project.is_one(Path(effect.background))):
+            words = "is no video that plays: what was said of trim, speed and its end is not used"
+            context.runner.ledger.warn(f"background {effect.background} {words}")
         if isinstance(kind, backgrounds.Colour):
             return backgrounds.colour_background(kind, size_wh)
         if isinstance(kind, backgrounds.Blur):

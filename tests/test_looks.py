@@ -461,14 +461,21 @@ def test_a_camera_that_turns_far_is_followed_more_simply_and_says_so(
 
 
 @pytest.mark.usefixtures("quick_engines")
+def test_time_is_nothing_to_what_does_not_play_and_that_is_said(ball_clip: Path, tmp_path: Path) -> None:
+    edit = marked(ball_clip, tmp_path / "ball.edit")
+    plain = edit.replace(tmp_path / "a.mp4", "#102030")
+    timed = edit.replace(tmp_path / "b.mp4", "#102030", look=Look(speed=Fraction(2)))
+    assert not [words for words in plain.warnings if "plays" in words]
+    assert [words for words in timed.warnings if "#102030 is no video that plays" in words]
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+
+
+@pytest.mark.usefixtures("quick_engines")
 @pytest.mark.parametrize(
     ("background", "look", "words"),
     [
         ("#102030", Look(follow="camera"), "only a still picture can follow"),
         ("blur", Look(follow="camera"), "only a still picture can follow"),
-        ("#102030", Look(speed=Fraction(2)), "only a video plays"),
-        ("blur:4", Look(at_end="hold"), "only a video plays"),
-        ("broken.png", Look(stop_s=Fraction(3)), "only a video plays"),
         ("broken.png", Look(), "cannot be read as a picture"),
     ],
 )

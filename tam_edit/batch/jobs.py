@@ -32,6 +32,7 @@ class SaidInJob:
     boxes: tuple[tuple[float, ...], ...] = ()
     scribbles: tuple[tuple[tuple[float, float], ...], ...] = ()
     polish: bool = False
+    negative_scribbles: tuple[tuple[tuple[float, float], ...], ...] = ()
 
 
 @dataclass(frozen=True)

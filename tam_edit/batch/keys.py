@@ -253,6 +253,8 @@ COMMON = frozenset(KEYS) - frozenset(OF_EFFECTS)
 
 BASE = frozenset({"version"})
 
+lines = lists_of(points, "a list of lines is needed, each a list of points [x, y]")
+
 PROMPT_KEYS: Mapping[str, Check] = {
     "object": text,
     "frame": whole(0, 2**31 - 1),
@@ -262,7 +264,8 @@ PROMPT_KEYS: Mapping[str, Check] = {
     "mask": path,
     "absent": yes,
     "boxes": lists_of(box, "a list of boxes is needed, each [x0, y0, x1, y1]"),
-    "scribbles": lists_of(points, "a list of lines is needed, each a list of points [x, y]"),
+    "scribbles": lines,
+    "negative_scribbles": lines,
     "polish": yes,
     "candidate": whole(0, 2),
 }

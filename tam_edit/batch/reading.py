@@ -26,6 +26,8 @@ from tam_edit.errors import ScriptError, UsageError
 from tam_edit.project import Project
 
 _FIELD = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+# What clicks say of an object, and what they say is beside it.
+ON_IT, BESIDE_IT = ("points", "box", "boxes", "scribbles"), ("negative", "negative_scribbles")
 MOST_BYTES = 16 * 2**20
 KEPT_AT = ".tam-edit/{name}-{id}.edit"
 """Where the project of a clip lies unless `keep` says it, beside the jobs file."""
@@ -288,12 +290,11 @@ class _Reader:
             kinds = [
                 bool(given.get("absent")),
                 "mask" in given,
-                bool({"points", "negative", "box", "boxes", "scribbles"} & {name for name in given if given[name]}),
+                any(given.get(name) for name in (*ON_IT, *BESIDE_IT)),
             ]
             if sum(kinds) != 1:
-                self.fail(place, "say one thing: absent, a mask, or clicks (points, negative, box, boxes, scribbles)")
-            on_it = {"points", "box", "boxes", "scribbles"} & {name for name in given if given[name]}
-            if given.get("negative") and not on_it:
+                self.fail(place, f"say one thing: absent, a mask, or clicks ({', '.join((*ON_IT, *BESIDE_IT))})")
+            if any(given.get(name) for name in BESIDE_IT) and not any(given.get(name) for name in ON_IT):
                 self.fail(place, "only what the object is not: add points on it or a box around it")
             key = (given.get("object", SaidInJob.object), given.get("frame", 0))
             if key in seen:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tam_edit import __version__
-from tam_edit.batch.jobs import Job
+from tam_edit.batch.jobs import Job, SaidInJob
 from tam_edit.digest import digest_of
 from tam_edit.effects import Alter, Pictured, Replace, located, names_a_file
 from tam_edit.engine.report import Report, json_text
@@ -113,7 +113,15 @@ def prompts_digest(job: Job) -> str:
     """The digest of what the jobs file itself says of the objects."""
     script = script_path(job.script).read_bytes() if job.script is not None else b""
     masks = [Path(said.mask).read_bytes() for said in job.prompts if said.mask is not None and Path(said.mask).exists()]
-    return digest_of(([asdict(said) for said in job.prompts], script, masks))
+    return digest_of(([_plain(said) for said in job.prompts], script, masks))
+
+
+def _plain(said: SaidInJob) -> dict[str, Any]:
+    """What is hashed of a prompt. What came later is left out where it is not said: old notes of it still hold."""
+    plain = asdict(said)
+    if not said.negative_scribbles:
+        del plain["negative_scribbles"]
+    return plain
 
 
 def script_path(path: str) -> Path:

@@ -16,8 +16,10 @@ from tam_edit.batch import running
 from tam_edit.batch.former import former_jobs
 from tam_edit.batch.jobs import EFFECTS, SaidInJob
 from tam_edit.batch.pool import Kit, Pool, Task, shares_of_cores
+from tam_edit.batch.results import prompts_digest
 from tam_edit.batch.running import Batch, Plan, Progress, run_here
 from tam_edit.batch.work import Hands, Outcome, Told
+from tam_edit.digest import digest_of
 from tam_edit.effects import Alter, Choice, Pixelated, Replace
 from tests.batch.support import deadly, done, done_by_workers, greedy, job, project, quick, slow, states
 from tests.scenes import centre, write_clip
@@ -91,6 +93,17 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     names = [stage["name"] for stage in batch.to_json()["jobs"][0]["stages"]]
     assert names[0] == "probe" and names[-1] == "encode"
     assert sorted(tmp_path.iterdir()) == [clip]
+
+
+def test_what_prompts_could_not_say_before_changes_no_digest_of_others(tmp_path: Path) -> None:
+    said = SaidInJob(points=((3.0, 4.0),))
+    before = {
+        **{"object": "object", "frame": 0, "points": ((3.0, 4.0),), "negative": (), "box": None, "mask": None},
+        **{"absent": False, "candidate": 0, "boxes": (), "scribbles": (), "polish": False},
+    }
+    assert prompts_digest(job(1, tmp_path / "a.edit", prompts=(said,))) == digest_of(([before], b"", []))
+    beside = dataclasses.replace(said, negative_scribbles=(((1.0, 2.0),),))
+    assert prompts_digest(job(1, tmp_path / "a.edit", prompts=(beside,))) != digest_of(([before], b"", []))
 
 
 def test_prompts_make_a_project_and_corrections_in_it_stay(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ effect = "replace"
 background = "beach.jpg"
 output = "{parent}-{name}-{effect}-{number}.mp4"
 prompts = [
-  { object = "ball", points = [[320, 200]], negative = [[300, 190.5]] },
+  { object = "ball", points = [[320, 200]], negative = [[300, 190.5]], negative_scribbles = [[[1, 2], [3, 4]]] },
   { object = "ball", frame = 90, absent = true },
   { object = "hat", box = [10, 20, 30, 40], candidate = 1 },
 ]
@@ -83,6 +83,7 @@ def test_a_whole_file(folder: Path) -> None:
     assert clip.output == str(folder / "clips-x-replace-4.mp4")
     assert clip.options == {"background": str(folder / "beach.jpg"), "crf": 18}
     assert [said.object for said in clip.prompts] == ["ball", "ball", "hat"]
+    assert clip.prompts[0].negative_scribbles == (((1.0, 2.0), (3.0, 4.0)),)
     assert clip.prompts[0].negative == ((300.0, 190.5),) and clip.prompts[1].absent and clip.prompts[2].candidate == 1
     assert masks.options == {"format": "davis"}, "the default crf is not for exports"
     assert masks.output == str(folder / "masks" / "{a}")
@@ -161,6 +162,7 @@ MISTAKES = [
     (CLIP + "prompts = [\n{ points = [[1, inf]] }]\n", 6, r"a point is \[x, y\]"),
     (CLIP + "prompts = [{ box = [9, 0, 1, 1] }]\n", 5, "x0 < x1"),
     (CLIP + "prompts = [{ negative = [[1, 1]] }]\n", 5, "only what the object is not"),
+    (CLIP + "prompts = [{ negative_scribbles = [[[1, 1]]] }]\n", 5, "only what the object is not"),
     (CLIP + "prompts = [{ absent = true, mask = 'm.png' }]\n", 5, "say one thing"),
     (CLIP.replace("o.mp4", "x.mp4") + "prompts = [{ absent = true }]\n", 4, "is the clip of the job"),
     (
