@@ -76,6 +76,7 @@ def test_from_upload_to_download(watched: Watched, tmp_path: Path) -> None:
         tab.get_by_role("button", name=re.compile("^Compare removed")).click()
         tab.wait_for_selector("#split:not([hidden])")
         tab.get_by_role("slider", name="Where source and result meet").fill("300")
+        tab.wait_for_selector(f"#stage[data-result='{worst}']")
         picture_of(tab, "compare")
         tab.keyboard.press("Escape")
         with tab.expect_download() as waiting:

@@ -119,6 +119,7 @@ function paint() {
   canvas.dataset.shown = pictures.peek(url) ? frame : "";
   const blinks = app.compare === "blink" && app.result;
   const result = showsResult() ? wantedPicture(resultUrl(frame)) : null;
+  canvas.dataset.result = result ? frame : ""; // for tests, as what is shown
   if (app.overlay === "result" && result && !app.compare) shown = result;
   if (blinks && blinkOn && result) shown = result;
   try { if (shown) context.drawImage(shown, 0, 0, width, height); } catch { lastFrame = null; }
