@@ -136,8 +136,9 @@ class Maker:
         if not isinstance(effect.background, str):
             return ClipBackground(effect.background, context.source, look)
         kind = backgrounds.parse_background(effect.background)
-        plays = isinstance(kind, backgrounds.File) and not backgrounds.is_picture(kind.path)
-        if _is_timed(look) and (not plays or Project.is_one(Path(effect.background))):
+        file = kind.path if isinstance(kind, backgrounds.File) else None
+        plays = file is not None and not backgrounds.is_picture(file) and not Project.is_one(file)
+        if _is_timed(look) and not plays:
             words = "is no video that plays: what was said of trim, speed and its end is not used"
             context.runner.ledger.warn(f"background {effect.background} {words}")
         if isinstance(kind, backgrounds.Colour):

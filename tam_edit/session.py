@@ -455,9 +455,9 @@ class Edit:
 
 
 def _names(objects: Sequence[str] | None) -> tuple[str, ...] | None:
-    if objects is None or isinstance(objects, str):  # a single name is no list of letters
-        return None if objects is None else (objects,)
-    return tuple(objects)
+    if objects is None:
+        return None
+    return (objects,) if isinstance(objects, str) else tuple(objects)  # a single name is no list of letters
 
 
 def _background(background: str | Path | MovingPicture) -> str | MovingPicture:

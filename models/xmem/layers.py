@@ -56,20 +56,18 @@ class Conv(nn.Module):
         return self._direct(x, after="relu" if relu else "none")
 
 
-class OnePlane(Conv):
+class OnePlane(nn.Module):
     """A 3x3 convolution to one plane: nine products for each pixel, then their sum, as 1x1 convolutions are fast."""
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        super().__init__()
         # [1, C, 3, 3] -> [9, C, 1, 1], turned round: each pixel gives to its neighbours instead of taking from them.
-        super().__init__(weight[0].flip(1, 2).flatten(1).T[:, :, None, None], None)
+        self.products = Conv(weight[0].flip(1, 2).flatten(1).T[:, :, None, None], None)
         self.register_buffer("shift", bias.to(torch.float32))
 
-    def forward(self, x: Tensor, *, rectified: bool = False, add: Tensor | None = None, relu: bool = False) -> Tensor:
-        products = super().forward(x, rectified=rectified).flatten(2)  # [B, 9, HW]
-        result = F.fold(products, x.shape[2:], 3, padding=1).add_(self.get_buffer("shift"))
-        if add is not None:
-            result = result.add_(add)
-        return result.relu_() if relu else result
+    def forward(self, x: Tensor) -> Tensor:
+        products = self.products(x).flatten(2)  # [B, 9, HW]
+        return F.fold(products, x.shape[2:], 3, padding=1).add_(self.get_buffer("shift"))
 
 
 class Weights:

@@ -110,7 +110,7 @@ class Network(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """What the decoder and the value encoder compute in, and memory holds values in."""
-        return self.prediction.weight.dtype
+        return self.update16.weight.dtype
 
     def to_precision(self, precision: str) -> Network:
         """Compute in fp32, bf16 or fp16 from now on.
